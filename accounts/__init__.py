@@ -1,0 +1,1 @@
+"""Who: people, operators, tokens, keys and what each may do."""

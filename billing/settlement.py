@@ -1,0 +1,197 @@
+"""From an ended session to a priced, posted and documented one: once."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import logging
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from django.db import transaction
+from django.db.models import Max
+from django.utils.translation import gettext as _
+
+from accounts.audit import By
+from accounts.errors import Refused
+from billing import invoicing, ledger, tariffs
+from billing.charges import LineType
+from billing.ledger import Kind, Leg
+from billing.models import LegalEntity, SessionBill
+from billing.money import from_minor
+from billing.payers import account_for
+from billing.rating import ChargeLine, Rating, rate
+from billing.sellers import seller_of
+from billing.snapshot import Snapshot, Tax
+from billing.taxes import vat_rate
+from sessions.facts import SessionFacts
+from sessions.models import ChargingSession
+
+State, Held = SessionBill.State, SessionBill.Held
+log = logging.getLogger("voltyard.billing")
+
+PATIENCE = dt.timedelta(minutes=1)
+RECENT = 20_000
+
+REVENUE = {
+    LineType.ENERGY: Kind.REVENUE_ENERGY,
+    LineType.TIME: Kind.REVENUE_TIME,
+    LineType.PARKING_TIME: Kind.REVENUE_IDLE,
+    LineType.RESERVATION: Kind.REVENUE_RESERVATION,
+    LineType.FLAT: Kind.REVENUE_FEE,
+    LineType.ADJUSTMENT: Kind.REVENUE_FEE,
+}
+
+
+class AlreadySettled(Refused):
+    """The session has its price; nothing was changed."""
+
+    code = "already_settled"
+
+
+class NotEnded(Refused):
+    """The session is still going on."""
+
+    code = "not_ended"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Price:
+    """What a session would be billed with, or why it cannot be (``held``)."""
+
+    held: str = ""
+    rating: Rating | None = None
+    snapshot: Snapshot | None = None
+
+
+def settle(session_id: int, *, now: dt.datetime, by: By = None) -> SessionBill:
+    """Price an ended session, post it and issue its paper, in one transaction; or hold it with a visible reason.
+
+    A held bill may be settled again, after review or once a tariff or rate is there. Raises `AlreadySettled` and
+    `NotEnded`; nothing is changed then.
+    """
+    with transaction.atomic():
+        session = ChargingSession.objects.select_related(
+            "operator", "site__operator", "station", "connector__evse", "token", "driver"
+        ).get(pk=session_id)
+        if session.is_open or session.stopped_at is None:
+            raise NotEnded(_("The session has not ended."))
+        bill = SessionBill.objects.select_for_update().filter(pk=session_id).first()
+        if bill is None or bill.snapshot is None:
+            bill = tariffs.freeze(session, at=now)
+        bill.session = session
+        if bill.is_rated:
+            raise AlreadySettled(_("This session was billed before."))
+        price = _price(session, bill)
+        if price.rating is None or price.snapshot is None:
+            bill.state, bill.held_reason = State.HELD, price.held
+            bill.save(update_fields=["state", "held_reason"])
+            return bill
+        entity = seller_of(session.site)
+        _write(bill, price.rating, price.snapshot, entity, now=now)
+        if bill.incl_vat_minor:
+            _post(bill, price.rating, now=now, by=by)
+            invoicing.issue_for_session(bill, at=now)
+    return bill
+
+
+def preview_total(session: ChargingSession) -> Decimal | None:
+    """Return what an ended session costs with VAT, in the tariff's currency; None where its bill is held.
+
+    Writes nothing.
+    """
+    bill = SessionBill.objects.filter(pk=session.pk).first()
+    if bill is None or session.is_open:
+        return None
+    if bill.is_rated:
+        return from_minor(bill.incl_vat_minor or 0, bill.currency)
+    rating = _price(session, bill).rating
+    return None if rating is None else from_minor(rating.rounded_minor, rating.currency)
+
+
+def due(now: dt.datetime, limit: int) -> list[int]:
+    """Return keys of sessions that wait for their price, oldest first: ended and open, or held and released since.
+
+    Those that ended less than a minute before ``now`` are left to the task that their end has started.
+    """
+    ended = ChargingSession.objects.filter(status=ChargingSession.Status.ENDED, stop_received_at__lt=now - PATIENCE)
+    newest = ChargingSession.objects.aggregate(pk=Max("pk"))["pk"] or 0
+    waiting = (
+        ended.filter(bill__state=State.OPEN),
+        # Only a session that began without its start being reported has no bill; that is found soon or by check_books.
+        ended.filter(bill=None, pk__gt=newest - RECENT),
+        ended.filter(bill__state=State.HELD, bill__held_reason=Held.REVIEW, released_at__isnull=False),
+    )
+    found: list[int] = []
+    for sessions in waiting:
+        found += sessions.order_by("pk").values_list("pk", flat=True)[: limit - len(found)]
+    return found
+
+
+def _price(session: ChargingSession, bill: SessionBill) -> Price:
+    if session.is_held:
+        return Price(Held.REVIEW)
+    if bill.snapshot is None:
+        return Price(Held.NO_TARIFF)
+    if session.facts is None or session.stopped_at is None:
+        return Price(Held.NO_READING)
+    snapshot = tariffs.snapshot_of(bill)
+    rates: dict[str, Decimal] = {}
+    day = session.stopped_at.astimezone(ZoneInfo(session.time_zone)).date()
+    for category in tariffs.vat_categories(snapshot):
+        found = vat_rate(session.site.country, category, on=day)
+        if found is None:
+            return Price(Held.NO_VAT_RATE)
+        rates[category] = found
+    try:
+        rating = rate(snapshot, SessionFacts.from_json(session.facts), vat_rates=rates)
+    except ValueError:
+        log.exception("session %s cannot be priced", session.uuid)
+        return Price(Held.UNPRICEABLE)
+    if rating.net_minor is None or rating.gross_minor is None:
+        return Price(Held.NO_VAT_RATE)
+    return Price(rating=rating, snapshot=snapshot)
+
+
+def _write(bill: SessionBill, rating: Rating, snapshot: Snapshot, entity: LegalEntity, *, now: dt.datetime) -> None:
+    session = bill.session
+    assert session.stopped_at is not None
+    bill.state, bill.held_reason = State.RATED, Held.NONE
+    bill.currency = rating.currency
+    bill.gross_first = snapshot.tax is Tax.INCLUDED
+    bill.excl_vat_minor, bill.vat_minor, bill.incl_vat_minor = rating.net_minor, rating.vat_minor, rating.gross_minor
+    bill.rating = rating.to_json()
+    bill.rating_digest = rating.digest()
+    bill.engine_version = rating.engine
+    bill.rated_at = now
+    bill.entity = entity
+    bill.account = account_for(session)
+    bill.country = session.site.country
+    bill.month = session.stopped_at.astimezone(ZoneInfo(entity.time_zone)).date().replace(day=1)
+    bill.save()
+
+
+def _post(bill: SessionBill, rating: Rating, *, now: dt.datetime, by: By) -> None:
+    """Post what is owed against revenue by kind and VAT by rate."""
+    assert bill.entity is not None
+    entity, currency = bill.entity, bill.currency
+    legs = [Leg(ledger.receivable(bill.account, entity, currency), -(bill.incl_vat_minor or 0))]
+    legs += [Leg(ledger.revenue(REVENUE[line.type], entity, currency), _net(line)) for line in rating.lines]
+    legs += [
+        Leg(ledger.vat_payable(entity, bill.country, total.rate, currency), total.vat_minor or 0)
+        for total in rating.totals
+        if total.rate is not None
+    ]
+    ledger.post(
+        bill.operator_id,
+        kind="session",
+        key=f"session:{bill.session.uuid}",
+        legs=legs,
+        at=now,
+        by=by,
+        session_id=bill.pk,
+    )
+
+
+def _net(line: ChargeLine) -> int:
+    return line.net_minor or 0

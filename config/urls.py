@@ -1,0 +1,17 @@
+"""Every address of the installation."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path
+
+from accounts import urls as accounts
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    *accounts.auth_urls,
+    path("console/", include((accounts.console_urls, "console"))),
+    path("driver/", include((accounts.driver_urls, "driver"))),
+    path("staff/", include((accounts.staff_urls, "staff"))),
+    path("api/v1/", include((accounts.api_urls, "api"))),
+    path("admin/", admin.site.urls),
+]

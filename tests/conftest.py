@@ -1,0 +1,3 @@
+"""What every test may use."""
+
+from tests.people import *  # noqa: F403
