@@ -9,7 +9,9 @@ import decimal
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
+from cryptography.exceptions import InvalidTag
 from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -20,17 +22,18 @@ from rest_framework.exceptions import (
     APIException,
     AuthenticationFailed,
     MethodNotAllowed,
-    NotFound,
     ParseError,
     ValidationError,
 )
-from rest_framework.pagination import CursorPagination
+from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
 
 from accounts.api_keys import find_api_key
+from accounts.keys import seal, unseal
 from accounts.models import ApiKey
 from accounts.roles import may
 
@@ -184,18 +187,33 @@ def _check(value: Any, depth: int) -> None:
 
 
 class CursorPages(CursorPagination):
-    """Pages by position: `results`, `next`, `previous`; ``limit`` 1 to 200."""
+    """Pages by position: `results`, `next`, `previous`; ``limit`` 1 to 200.
+
+    The position is sealed for its address: it holds internal keys, and a made-up one never reaches a query.
+    """
 
     page_size_query_param = "limit"
     max_page_size = 200
     ordering = "-id"
 
+    def encode_cursor(self, cursor: Any) -> str:
+        """Return the address of the page at ``cursor``."""
+        place = json.dumps([cursor.offset, cursor.reverse, cursor.position])
+        return replace_query_param(str(self.base_url), self.cursor_query_param, seal(place, purpose=self._purpose))
+
     def decode_cursor(self, request: Request) -> Any:
-        """Return the position; a cursor that is none of ours is the caller's error."""
+        """Return the position. Raises ValidationError where we never gave that cursor."""
+        encoded = request.query_params.get(self.cursor_query_param)
+        if encoded is None:
+            return None
         try:
-            return super().decode_cursor(request)
-        except NotFound:
-            raise ValidationError({"cursor": _("This cursor is not valid.")}) from None
+            return Cursor(*json.loads(unseal(encoded, purpose=self._purpose)))
+        except (KeyError, ValueError, InvalidTag):
+            raise ValidationError({"cursor": [_("This cursor is not valid.")]}) from None
+
+    @property
+    def _purpose(self) -> str:
+        return f"cursor:{urlsplit(str(self.base_url)).path}"
 
     def get_paginated_response(self, data: Any) -> Response:
         """Return one page."""

@@ -220,7 +220,7 @@ def _invite(
     with override(guest.language if guest else person.language):
         letter = mail.write(
             "invitation",
-            email,
+            invitation.email,
             subject=_("Your invitation to %(operator)s") % {"operator": operator.name},
             operator=operator,
             inviter=person,

@@ -149,7 +149,7 @@ def find_token(operator_id: int, presented: str) -> IdToken | None:
         return None
     value = normalise(presented)
     sealed = [normalise(text) for text in digests(value.encode(), purpose=_pin_purpose(operator_id))]
-    rows = IdToken.objects.annotate(folded=Lower("value")).select_related("driver")
+    rows = IdToken.objects.annotate(folded=Lower("value")).select_related("driver", "operator")
     for token in rows.filter(operator_id=operator_id, folded__in=[value, *sealed], retired_at=None):
         if (token.type == IdToken.Type.PIN) == (normalise(token.value) in sealed):
             return token

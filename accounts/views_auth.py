@@ -10,7 +10,6 @@ from typing import Any, Concatenate, ParamSpec, cast
 from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.internal.flows.login import record_authentication
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
@@ -205,12 +204,14 @@ def _remember_language(answer: HttpResponse, user: User) -> None:
     answer.set_cookie(settings.LANGUAGE_COOKIE_NAME, user.language, samesite="Lax", secure=settings.SECURE_SITE)
 
 
-@require_POST
-def choose_operator(request: HttpRequest) -> HttpResponse:
+@person
+def choose_operator(request: PersonRequest) -> HttpResponse:
     """Make another of the person's operators the one their pages are about."""
+    mine = Membership.objects.filter(user=request.user).select_related("operator").order_by("operator__name")
+    if request.method != "POST":
+        return render(request, "account/operators.html", {"memberships": mine})
     uuid = request.POST.get("operator", "")
-    mine = Membership.objects.filter(user=request.user) if request.user.is_authenticated else Membership.objects.none()
-    if uuid not in {str(row.operator.uuid) for row in mine.select_related("operator")}:
+    if uuid not in {str(row.operator.uuid) for row in mine}:
         raise Http404
     request.session[CHOSEN_OPERATOR] = uuid
     return redirect("/")
@@ -245,7 +246,6 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
     form = AcceptForm(request.POST or None, email=found.email)
     if request.method == "POST" and form.is_valid():
         user = members.accept_as_new(found, language=translation.get_language() or "en", at=now, **form.accepted)
-        record_authentication(request, user, method="password", email=user.email)
         login(request, user, backend=BACKEND)
         return redirect("/")
     return render(request, "account/invitation.html", context | {"form": form})
@@ -259,7 +259,6 @@ def demo_log_in(request: HttpRequest, who: str) -> HttpResponse:
     user = _demo_person(who)
     if user is None:
         raise Http404
-    record_authentication(request, user, method="password", email=user.email)
     login(request, user, backend=BACKEND)
     return redirect("/")
 

@@ -27,7 +27,7 @@ M = TypeVar("M", SessionStarted, SessionEnded)
 
 def authorize(station: StationRef, message: AuthorizeAsked, *, at: dt.datetime, tx: Batch) -> AuthorizeReply:
     """Answer what a token may do (1.6 §4.1, C01), and log that it was shown."""
-    decision = decide(station, message.token, at=at)
+    decision = decide(station, message.token, at=at, tx=tx)
     _log(station, message.token, decision, at, tx)
     return AuthorizeReply(decision.info)
 
@@ -44,7 +44,7 @@ def start(station: StationRef, message: SessionStarted, *, at: dt.datetime, tx: 
         info = None
     else:
         key = lifecycle.start_key(message)
-        decision = decide(station, message.token, at=at, start_key=key, evse=message.evse)
+        decision = decide(station, message.token, at=at, tx=tx, start_key=key, evse=message.evse)
         started = lifecycle.start(
             station, _veiled(message, decision), key=key, token=decision.token, info=decision.info, at=at, tx=tx
         )
@@ -63,7 +63,7 @@ def start(station: StationRef, message: SessionStarted, *, at: dt.datetime, tx: 
 def present(station: StationRef, message: TokenPresented, *, at: dt.datetime, tx: Batch) -> SessionReply:
     """Take the readings of an event that shows a token, and answer what the token may do (E05, E06)."""
     lifecycle.record(station, message.read, at=at, tx=tx)
-    decision = decide(station, message.token, at=at)
+    decision = decide(station, message.token, at=at, tx=tx)
     _log(station, message.token, decision, at, tx)
     if decision.token is not None and message.read.transaction_ref is not None:
         lifecycle.present(station, message.read.transaction_ref, decision.token, decision.info, message.token)
@@ -72,7 +72,7 @@ def present(station: StationRef, message: TokenPresented, *, at: dt.datetime, tx
 
 def end(station: StationRef, message: SessionEnded, *, at: dt.datetime, tx: Batch) -> SessionReply:
     """End a session; a 2.x station is told the total cost where nothing holds the bill (I02)."""
-    decision = None if message.token is None else decide(station, message.token, at=at)
+    decision = None if message.token is None else decide(station, message.token, at=at, tx=tx)
     session = lifecycle.end(
         station,
         _veiled(message, decision) if decision is not None else message,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 
-from accounts.models import IdToken, Operator
+from accounts.models import IdToken
 from accounts.tokens import find_token
+from sessions import lifecycle
 from sessions.models import AuthorizationAttempt, ChargingSession
 from stations.messages import Token, TokenInfo, TokenStatus, TokenType
 from stations.models import Station
-from stations.ocpp.batch import StationRef
+from stations.ocpp.batch import Batch, StationRef
 
 WRONG_PINS = 5
 WRONG_PIN_WINDOW = dt.timedelta(minutes=10)
@@ -30,7 +31,13 @@ class Decision:
 
 
 def decide(
-    station: StationRef, presented: Token, *, at: dt.datetime, start_key: str | None = None, evse: int | None = None
+    station: StationRef,
+    presented: Token,
+    *,
+    at: dt.datetime,
+    tx: Batch,
+    start_key: str | None = None,
+    evse: int | None = None,
 ) -> Decision:
     """Decide about a token at a station.
 
@@ -44,7 +51,7 @@ def decide(
     if not is_pin and token is None:
         # 1.6 has no type for a PIN: an unknown short number may be a mistyped one.
         is_pin = presented.value.isdigit() and len(presented.value) in PIN_LENGTHS
-    if is_pin and _is_locked(station, at):
+    if is_pin and _is_locked(station, at, tx):
         return _no(TokenStatus.BLOCKED, "pin_locked", None, is_pin=True)
     if token is None:
         return _no(TokenStatus.INVALID, "unknown", None, is_pin=is_pin)
@@ -56,7 +63,7 @@ def decide(
         return _no(TokenStatus.INVALID, "driver_retired", token, is_pin=is_pin)
     if token.stations and not _is_at(station, token):
         return _no(TokenStatus.NOT_AT_THIS_LOCATION, "other_station", token, is_pin=is_pin)
-    if Operator.objects.filter(pk=station.operator_id).exclude(suspended_at=None).exists():
+    if token.operator.is_suspended:
         return _no(TokenStatus.INVALID, "operator_suspended", token, is_pin=is_pin)
     if start_key is not None and not token.concurrent and _charges_elsewhere(station, token, start_key, evse):
         return _no(TokenStatus.CONCURRENT_TX, "concurrent", token, is_pin=is_pin)
@@ -70,11 +77,13 @@ def _no(status: TokenStatus, reason: str, token: IdToken | None, *, is_pin: bool
     return Decision(TokenInfo(status, group=group), token, is_pin=is_pin, reason=reason)
 
 
-def _is_locked(station: StationRef, at: dt.datetime) -> bool:
+def _is_locked(station: StationRef, at: dt.datetime, tx: Batch) -> bool:
+    attempts = tx.pending(lifecycle.ATTEMPTS)  # of this batch, not written yet
     wrong = AuthorizationAttempt.objects.filter(
         station_id=station.id, is_pin=True, at__gt=at - WRONG_PIN_WINDOW, reason="unknown"
     )
-    return wrong.count() >= WRONG_PINS
+    here = sum(row[1] == station.id and row[4] and row[6] == "unknown" for row in attempts)
+    return wrong.count() + here >= WRONG_PINS
 
 
 def _is_at(station: StationRef, token: IdToken) -> bool:

@@ -16,14 +16,14 @@ import typst
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from accounts import mail
 from billing import wording
 from billing.models import Document
 from billing.money import from_minor
-from billing.wording import clock, day, duration, kwh, moment, money, month
+from stations import display
 
 TEMPLATES = Path(settings.BASE_DIR) / "templates" / "documents"
 # Older ones are made when somebody asks for them.
@@ -36,7 +36,8 @@ log = logging.getLogger("voltyard.documents")
 def render(document: Document) -> bytes:
     """Return a document as PDF. The same document gives the same bytes."""
     body = json.loads(document.body)
-    with translation.override(body["language"]):
+    zone = ZoneInfo(body["sessions"][0]["time_zone"] if len(body["sessions"]) == 1 else body["time_zone"])
+    with translation.override(body["language"]), timezone.override(zone):
         data = _paper(body)
     return compile_pdf("document.typ", data, at=document.issued_at)
 
@@ -44,7 +45,8 @@ def render(document: Document) -> bytes:
 def compile_pdf(template: str, data: Mapping[str, Any], *, at: dt.datetime) -> bytes:
     """Set a template of ``templates/documents`` with its data as PDF/A-3b.
 
-    A name in letters that none of the fonts has cannot be archived as PDF/A; then it is a plain PDF.
+    The fonts that come with the compiler make the same bytes everywhere. A name in letters they lack is tried with
+    the machine's own fonts; what no font has cannot be archived as PDF/A and becomes a plain PDF.
     """
     arguments: dict[str, Any] = {
         "root": str(TEMPLATES),
@@ -52,11 +54,12 @@ def compile_pdf(template: str, data: Mapping[str, Any], *, at: dt.datetime) -> b
         "timestamp": int(at.timestamp()),
     }
     path = str(TEMPLATES / template)
-    try:
-        return bytes(typst.compile(path, pdf_standards=["a-3b"], **arguments))
-    except typst.TypstError as error:
-        log.warning("%s is not archivable: %s", template, error.message)
-        return bytes(typst.compile(path, **arguments))
+    for own_fonts_only in (True, False):
+        try:
+            return bytes(typst.compile(path, pdf_standards=["a-3b"], ignore_system_fonts=own_fonts_only, **arguments))
+        except typst.TypstError as error:
+            log.warning("%s cannot be archived as it is: %s", template, error.message)
+    return bytes(typst.compile(path, **arguments))
 
 
 def pdf_of(document: Document) -> bytes:
@@ -106,8 +109,8 @@ def send(document: Document, *, at: dt.datetime) -> bool:
             number=document.number,
             brand=body["brand"],
             seller=body["seller"]["name"],
-            total=money(body["totals"]["incl_vat"], document.currency),
-            due=day(body["due_date"], "long") if body["due_date"] else "",
+            total=_money(body["totals"]["incl_vat"], document.currency),
+            due=_day(body["due_date"]) if body["due_date"] else "",
         )
     letter.attach(f"{document.number}.pdf", pdf_of(document), "application/pdf")
     if mail.post(letter):
@@ -120,7 +123,7 @@ def _title(kind: str) -> str:
     titles = {
         Document.Kind.RECEIPT: _("Receipt"),
         Document.Kind.INVOICE: _("Invoice"),
-        Document.Kind.CHARGING_RECORD: _("Charging record"),
+        Document.Kind.CHARGING_RECORD: _("Charging record, not an invoice"),
         Document.Kind.CREDIT_NOTE: _("Credit note"),
     }
     return titles[Document.Kind(kind)]
@@ -130,16 +133,15 @@ def _paper(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the template prints: texts and numbers in the reader's language."""
     currency, seller = body["currency"], body["seller"]
     single = body["sessions"][0] if body["kind"] != Document.Kind.INVOICE else None
-    facts = [(_("Number"), body["number"]), (_("Date"), day(body["issue_date"]))]
+    facts = [(_("Number"), body["number"]), (_("Date"), _day(body["issue_date"]))]
     if body["period"]:
-        facts.append((_("Month"), month(body["period"])))
+        facts.append((_("Month"), display.month(dt.date.fromisoformat(body["period"]))))
     if body["due_date"]:
-        facts.append((_("Please pay by"), day(body["due_date"])))
+        facts.append((_("Please pay by"), _day(body["due_date"])))
     columns, rows = _lines(body, single) if single else _sessions(body)
     return {
         "lang": body["language"],
         "title": _title(body["kind"]),
-        "notice": _("Charging record, not an invoice") if body["kind"] == Document.Kind.CHARGING_RECORD else "",
         "number": body["number"],
         "brand": body["brand"],
         "issuer": seller["name"],
@@ -152,18 +154,18 @@ def _paper(body: Mapping[str, Any]) -> dict[str, Any]:
             "titles": [_("VAT"), _("Net"), _("VAT amount"), _("Gross")],
             "rows": [
                 [
-                    _("none") if tax["rate"] is None else f"{wording.number(Decimal(tax['rate']))} % {tax['country']}",
-                    *(money(tax[side], currency) for side in ("excl_vat", "vat", "incl_vat")),
+                    _("none") if tax["rate"] is None else f"{tax['rate']} % {tax['country']}",
+                    *(_money(tax[side], currency) for side in ("excl_vat", "vat", "incl_vat")),
                 ]
                 for tax in body["vat"]
             ],
         },
-        "total": {"label": _("Total"), "value": money(body["totals"]["incl_vat"], currency)},
+        "total": {"label": _("Total"), "value": _money(body["totals"]["incl_vat"], currency)},
         "notes": _notes(body, single),
         "footer": [
             seller["name"],
             *_address(seller),
-            *([_("VAT no.") + f" {seller['vat_id']}"] if seller["vat_id"] else []),
+            *_vat_id(seller),
         ],
         "page": _("Page %(page)s of %(pages)s") % {"page": "%p", "pages": "%n"},
     }
@@ -177,7 +179,8 @@ def _buyer(buyer: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _address(party: Mapping[str, Any]) -> list[str]:
-    lines = (party["street"], f"{party['postal_code']} {party['city']}".strip(), party["country"])
+    country = display.locale().territories.get(party["country"], party["country"])
+    lines = (party["street"], f"{party['postal_code']} {party['city']}".strip(), country)
     return [line for line in lines if line]
 
 
@@ -186,25 +189,22 @@ def _vat_id(party: Mapping[str, Any]) -> list[str]:
 
 
 def _session(told: Mapping[str, Any]) -> dict[str, Any]:
-    zone, site, station = told["time_zone"], told["site"], told["station"]
-    seconds = (
-        dt.datetime.fromisoformat(told["stopped_at"]) - dt.datetime.fromisoformat(told["started_at"])
-    ).total_seconds()
+    site, station, tariff = told["site"], told["station"], told["tariff"]
+    start, end = _at(told["started_at"]), _at(told["stopped_at"])
     plug = f"{told['evse']} {told['connector_type']}".strip() if told["evse"] else ""
     place = [
         (_("Site"), ", ".join(filter(None, (site["name"], site["address"], site["city"])))),
         (_("Station"), f"{station['name']} ({station['identity']})"),
         (_("Connector"), plug),
-        (_("Start"), moment(told["started_at"], zone)),
-        (_("End"), moment(told["stopped_at"], zone)),
-        (_("Duration"), duration(int(seconds))),
+        (_("Start"), display.exact(start)),
+        (_("End"), display.exact(end)),
+        (_("Duration"), wording.duration(int((end - start).total_seconds()))),
         (_("Token"), told["token"]),
     ]
-    tariff = told["tariff"]
     meter = [
-        (_("Meter at start"), "" if told["meter_start_wh"] is None else kwh(told["meter_start_wh"])),
-        (_("Meter at end"), "" if told["meter_stop_wh"] is None else kwh(told["meter_stop_wh"])),
-        (_("Energy"), kwh(told["energy_wh"])),
+        (_("Meter at start"), _kwh(told["meter_start_wh"])),
+        (_("Meter at end"), _kwh(told["meter_stop_wh"])),
+        (_("Energy"), _kwh(told["energy_wh"])),
         (_("Meter number"), told["meter_serial"]),
         (_("Tariff"), f"{tariff['name']} ({tariff['version']})" if tariff else ""),
     ]
@@ -232,11 +232,11 @@ def _lines(body: Mapping[str, Any], told: Mapping[str, Any]) -> tuple[list[dict[
         [
             {
                 "main": wording.line_name(line),
-                "sub": ", ".join(filter(None, (wording.line_span(line, told["time_zone"]), wording.line_reason(line)))),
+                "sub": ", ".join(filter(None, (wording.line_span(line), wording.line_reason(line)))),
             },
-            wording.quantity(line),
-            wording.unit_price(line, currency),
-            money(from_minor(line[side], currency), currency),
+            wording.line_quantity(line),
+            wording.line_price(line, currency),
+            display.money(from_minor(line[side], currency), currency),
         ]
         for line in told["lines"]
     ]
@@ -256,24 +256,36 @@ def _sessions(body: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[list[
     rows = [
         [
             {
-                "main": day(_local_day(told)),
-                "sub": f"{clock(told['started_at'], told['time_zone'])}–{clock(told['stopped_at'], told['time_zone'])}",
+                "main": display.day(_at(told["stopped_at"])),
+                "sub": "–".join(display.time_of_day(_at(told[edge])) for edge in ("started_at", "stopped_at")),
             },
             {
                 "main": f"{told['site']['name']}, {told['station']['name']}",
                 "sub": _("Charging record %(number)s") % {"number": told["record"]} if told["record"] else "",
             },
             told["token"],
-            kwh(told["energy_wh"]),
-            money(told[side], currency),
+            _kwh(told["energy_wh"]),
+            _money(told[side], currency),
         ]
         for told in body["sessions"]
     ]
     return columns, rows
 
 
-def _local_day(told: Mapping[str, Any]) -> dt.date:
-    return dt.datetime.fromisoformat(told["stopped_at"]).astimezone(ZoneInfo(told["time_zone"])).date()
+def _at(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(text)
+
+
+def _day(text: str) -> str:
+    return display.day(dt.date.fromisoformat(text))
+
+
+def _money(amount: str, currency: str) -> str:
+    return display.money(Decimal(amount), currency)
+
+
+def _kwh(wh: str | None) -> str:
+    return "" if wh is None else str(display.energy_exact(Decimal(wh)))
 
 
 def _notes(body: Mapping[str, Any], single: Mapping[str, Any] | None) -> list[str]:
@@ -283,7 +295,9 @@ def _notes(body: Mapping[str, Any], single: Mapping[str, Any] | None) -> list[st
         notes.append(_("Session %(id)s") % {"id": single["id"]})
     else:
         energy = sum((Decimal(told["energy_wh"]) for told in body["sessions"]), Decimal(0))
-        notes.append(_("%(count)s sessions, %(energy)s") % {"count": len(body["sessions"]), "energy": kwh(energy)})
+        notes.append(
+            _("%(count)s sessions, %(energy)s") % {"count": len(body["sessions"]), "energy": _kwh(str(energy))}
+        )
     if body["kind"] == Document.Kind.CHARGING_RECORD:
         notes.append(_("This session will be on the monthly invoice."))
     return notes

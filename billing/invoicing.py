@@ -88,9 +88,10 @@ class Draft:
 
 
 def issue_for_session(bill: SessionBill, *, at: dt.datetime) -> Document:
-    """Issue the paper of one priced session, in the caller's transaction.
+    """Issue the paper of one priced session, in the caller's transaction, who then saves the bill.
 
-    Whoever pays per use gets a receipt, a tax document. Whoever gets a monthly invoice gets a charging record.
+    Whoever pays per use gets a receipt, the tax document that the bill then names. Whoever gets a monthly invoice gets
+    a charging record.
     """
     if bill.entity is None or bill.gross_first is None:
         raise ValueError("only a priced session has a paper")
@@ -110,7 +111,6 @@ def issue_for_session(bill: SessionBill, *, at: dt.datetime) -> Document:
     )
     if not monthly:
         bill.document = document
-        bill.save(update_fields=["document"])
     return document
 
 

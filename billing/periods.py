@@ -90,24 +90,15 @@ def _inside(value: Decimal | None, low: Decimal | None, high: Decimal | None) ->
 def pieces(snapshot: Snapshot, start: dt.datetime, segments: Iterable[Segment], time_zone: str) -> Iterator[Piece]:
     """Yield the pieces of the segments in order. ``start`` is where durations and energy count from."""
     plan, rules = snapshot.plan, snapshot.rules
-    stretches = [
-        _Stretch(
-            offset(segment.start, start),
-            offset(segment.end, start),
-            segment.energy_wh,
-            segment.activity,
-            _known(segment.power_w, segment),
-            _known(segment.current_a, segment),
-        )
-        for segment in segments
-    ]
+    stretches = _stretches(segments, start)
     if not stretches:
         return
-    begin = min(stretch.first for stretch in stretches)
-    finish = max(stretch.last for stretch in stretches)
-    epoch = offset(start, _EPOCH)
-    runs = _zone_runs(time_zone, start, begin, finish) if plan.uses_clock else [(begin, 0)]
-    cuts = sorted({*plan.offsets, *_clock_cuts(runs, plan.minutes, epoch, finish)})
+    epoch, runs, cuts = 0, [(0, 0)], list(plan.offsets)
+    if plan.uses_clock:
+        epoch = offset(start, _EPOCH)
+        finish = max(stretch.last for stretch in stretches)
+        runs = _zone_runs(time_zone, start, min(stretch.first for stretch in stretches), finish)
+        cuts = sorted({*cuts, *_clock_cuts(runs, plan.minutes, epoch, finish)})
     if len(stretches) > 1 and not plan.uses_power and not plan.uses_current:
         stretches = _joined(stretches, cuts, plan.thresholds)
     minute = day = 0
@@ -149,6 +140,22 @@ class _Stretch(NamedTuple):
     current: Decimal | None
 
 
+def _stretches(segments: Iterable[Segment], start: dt.datetime) -> list[_Stretch]:
+    found: list[_Stretch] = []
+    end, last = start, 0
+    for segment in segments:
+        first = last if segment.start == end else offset(segment.start, start)
+        end = segment.end
+        last = offset(end, start)
+        power, current = segment.power_w, segment.current_a
+        if not segment.energy_wh and segment.activity in (Activity.PARKING, Activity.HELD):
+            # Without energy there was nothing to measure.
+            power = _ZERO if power is None else power
+            current = _ZERO if current is None else current
+        found.append(_Stretch(first, last, segment.energy_wh, segment.activity, power, current))
+    return found
+
+
 def _joined(stretches: list[_Stretch], cuts: list[int], thresholds: tuple[Decimal, ...]) -> list[_Stretch]:
     """Join neighbours of the same kind where nothing that the tariff asks for changes between or inside them."""
     joined: list[_Stretch] = []
@@ -176,12 +183,6 @@ def _level(thresholds: tuple[Decimal, ...], before: Decimal, after: Decimal) -> 
         return 0
     place = bisect_right(thresholds, before)
     return place if place == bisect_right(thresholds, after) else None
-
-
-def _known(value: Decimal | None, segment: Segment) -> Decimal | None:
-    if value is None and not segment.energy_wh and segment.activity in (Activity.PARKING, Activity.HELD):
-        return _ZERO
-    return value
 
 
 def _in_clock(minute: int, first: int, last: int) -> bool:

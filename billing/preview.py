@@ -86,7 +86,7 @@ def _parse_session(session: Mapping[str, Any], time_zone: str) -> Told:
     end = moment(session.get("end_date_time"), "end_date_time")
     if end < start:
         raise SessionError("end_date_time", "is before start_date_time")
-    expired = session.get("reservation_expired") or False
+    expired = session.get("reservation_expired", False)
     if not isinstance(expired, bool):
         raise SessionError("reservation_expired", "must be true or false")
     periods = [

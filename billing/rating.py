@@ -289,8 +289,10 @@ def _rating(snapshot: Snapshot, rows: Sequence[_Row], warnings: list[str], minor
     unit = Decimal(10 ** digits(snapshot.currency))
     percents = sorted(_percents(rows), key=lambda percent: -1 if percent is None else percent)
     members = [[i for i, row in enumerate(rows) if row.rate == percent] for percent in percents]
-    exact_net = [_told([rows[i].net for i in group])[0] for group in members]
-    exact_gross = [_told([rows[i].gross for i in group])[0] for group in members]
+    exact_net, exact_gross = [excl_vat], [incl_vat]
+    if len(members) != 1:
+        exact_net = [_told([rows[i].net for i in group])[0] for group in members]
+        exact_gross = [_told([rows[i].gross for i in group])[0] for group in members]
     if limited:
         # A limit binds the total: that is rounded, and the rates share it.
         booked = list(zip(_share(exact_net, unit, 1), _share(exact_gross, unit, minor_step), strict=True))

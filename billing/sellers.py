@@ -20,4 +20,6 @@ def ensure_legal_entity(operator: Operator) -> LegalEntity:
 def seller_of(site: Site) -> LegalEntity:
     """Return the legal entity that sells at a site: its own, else the operator's default."""
     own = SiteSeller.objects.filter(site=site).select_related("entity").first()
-    return own.entity if own else ensure_legal_entity(site.operator)
+    entity = own.entity if own else ensure_legal_entity(site.operator)
+    entity.operator = site.operator
+    return entity

@@ -72,11 +72,13 @@ def settle(session_id: int, *, now: dt.datetime, by: By = None) -> SessionBill:
     """
     with transaction.atomic():
         session = ChargingSession.objects.select_related(
-            "operator", "site__operator", "station", "connector__evse", "token", "driver"
+            "site__operator", "station", "connector__evse", "token", "driver"
         ).get(pk=session_id)
         if session.is_open or session.stopped_at is None:
             raise NotEnded(_("The session has not ended."))
-        bill = SessionBill.objects.select_for_update().filter(pk=session_id).first()
+        bill = (
+            SessionBill.objects.select_for_update(of=("self",)).select_related("tariff").filter(pk=session_id).first()
+        )
         if bill is None or bill.snapshot is None:
             bill = tariffs.freeze(session, at=now)
         bill.session = session
@@ -87,11 +89,11 @@ def settle(session_id: int, *, now: dt.datetime, by: By = None) -> SessionBill:
             bill.state, bill.held_reason = State.HELD, price.held
             bill.save(update_fields=["state", "held_reason"])
             return bill
-        entity = seller_of(session.site)
-        _write(bill, price.rating, price.snapshot, entity, now=now)
+        _fill(bill, price.rating, price.snapshot, seller_of(session.site), now=now)
         if bill.incl_vat_minor:
             _post(bill, price.rating, now=now, by=by)
             invoicing.issue_for_session(bill, at=now)
+        bill.save()
     return bill
 
 
@@ -153,7 +155,7 @@ def _price(session: ChargingSession, bill: SessionBill) -> Price:
     return Price(rating=rating, snapshot=snapshot)
 
 
-def _write(bill: SessionBill, rating: Rating, snapshot: Snapshot, entity: LegalEntity, *, now: dt.datetime) -> None:
+def _fill(bill: SessionBill, rating: Rating, snapshot: Snapshot, entity: LegalEntity, *, now: dt.datetime) -> None:
     session = bill.session
     assert session.stopped_at is not None
     bill.state, bill.held_reason = State.RATED, Held.NONE
@@ -168,7 +170,6 @@ def _write(bill: SessionBill, rating: Rating, snapshot: Snapshot, entity: LegalE
     bill.account = account_for(session)
     bill.country = session.site.country
     bill.month = session.stopped_at.astimezone(ZoneInfo(entity.time_zone)).date().replace(day=1)
-    bill.save()
 
 
 def _post(bill: SessionBill, rating: Rating, *, now: dt.datetime, by: By) -> None:

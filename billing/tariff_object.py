@@ -59,7 +59,7 @@ def parse(tariff: Any) -> Snapshot:
 
 def _parse(tariff: Any) -> Snapshot:
     top = mapping(tariff, "tariff")
-    own = mapping(top.get("voltyard") or {}, "voltyard")
+    own = _optional(top, "voltyard", "voltyard")
     tax, tax_untold = _tax(top)
     currency = top.get("currency")
     if not isinstance(currency, str):
@@ -68,7 +68,7 @@ def _parse(tariff: Any) -> Snapshot:
         digits(currency)
     except UnknownCurrency as error:
         raise TariffError("currency", str(error)) from None
-    tariff_id = top.get("id") or ""
+    tariff_id = "" if top.get("id") is None else top["id"]
     if not isinstance(tariff_id, str) or len(tariff_id) > 36:
         raise TariffError("id", "must be text of at most 36 characters")
     categories = _categories(own)
@@ -92,10 +92,10 @@ def _parse(tariff: Any) -> Snapshot:
 def _tax(top: Mapping[str, Any]) -> tuple[Tax, bool]:
     word = top.get("tax_included")
     if word is None:
-        if any("before_taxes" in (top.get(name) or {}) for name in ("min_price", "max_price")):
+        if any("before_taxes" in _optional(top, name, name) for name in ("min_price", "max_price")):
             raise TariffError("tax_included", "is required in an OCPI 2.3.0 tariff: YES, NO or N/A")
         return Tax.EXCLUDED, False
-    if word not in _TAX:
+    if not isinstance(word, str) or word not in _TAX:
         raise TariffError("tax_included", "must be YES, NO or N/A")
     tax = _TAX[word]
     sales_tax = tax is Tax.EXCLUDED and str(top.get("country_code", "")).upper() in _SALES_TAX_COUNTRIES
@@ -107,7 +107,7 @@ def _categories(own: Mapping[str, Any]) -> dict[Dimension, str]:
     if general is not None and (not isinstance(general, str) or not general):
         raise TariffError("voltyard.vat_category", "must be the name of a VAT category")
     found = {} if general is None else dict.fromkeys(Dimension, general)
-    for name, category in mapping(own.get("vat_categories") or {}, "voltyard.vat_categories").items():
+    for name, category in _optional(own, "vat_categories", "voltyard.vat_categories").items():
         field = f"voltyard.vat_categories.{name}"
         if name not in Dimension.__members__:
             raise TariffError(field, f"must be one of {', '.join(Dimension)}")
@@ -122,7 +122,7 @@ def _element(value: Any, field: str, categories: Mapping[Dimension, str]) -> Ele
     components = items(element, "price_components", f"{field}.price_components")
     return Element(
         tuple(_component(c, f"{field}.price_components[{n}]", categories) for n, c in enumerate(components)),
-        _restrictions(mapping(element.get("restrictions") or {}, f"{field}.restrictions"), f"{field}.restrictions"),
+        _restrictions(_optional(element, "restrictions", f"{field}.restrictions"), f"{field}.restrictions"),
     )
 
 
@@ -258,6 +258,10 @@ def mapping(value: Any, field: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise FieldError(field, "must be an object")
     return value
+
+
+def _optional(parent: Mapping[str, Any], name: str, field: str) -> Mapping[str, Any]:
+    return {} if parent.get(name) is None else mapping(parent[name], field)
 
 
 def items(parent: Mapping[str, Any], name: str, field: str) -> list[Any]:

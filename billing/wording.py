@@ -1,4 +1,4 @@
-"""Lines of a bill in the reader's language: what is charged, and why it is that much."""
+"""Lines of a bill in the reader's language and zone: what is charged, and why it is that much."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ import datetime as dt
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_time, get_day_names
-from babel.numbers import format_currency, format_decimal
-from django.utils.translation import get_language, gettext_lazy, ngettext
+from babel.dates import get_day_names
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
-from billing.money import digits
-
-# Days before months and 24 hours, as everywhere Voltyard runs; "en" alone would mean the United States.
-_LOCALES = {"en": "en_GB"}
+from stations import display
 
 _NAMES = {
     "energy": gettext_lazy("Energy"),
@@ -38,12 +33,6 @@ _WARNINGS = {
 }
 
 
-def locale() -> str:
-    """Return the name by which formats of the active language are found."""
-    language = (get_language() or "en").replace("-", "_")
-    return _LOCALES.get(language, language)
-
-
 def line_name(line: Mapping[str, Any]) -> str:
     """Return what a line of a rating charges for."""
     return str(_NAMES[line["reason"]["code"]])
@@ -52,9 +41,9 @@ def line_name(line: Mapping[str, Any]) -> str:
 def line_reason(line: Mapping[str, Any]) -> str:
     """Return the conditions under which a line's price applied; empty where it always does."""
     params: Mapping[str, str] = line["reason"]["params"]
-    unit = "Wh" if line["type"] == "ENERGY" else "s"
     words = [_CONDITIONS[name](value) for name, value in params.items() if name in _CONDITIONS]
     if "step" in params:
+        unit = "Wh" if line["type"] == "ENERGY" else "s"
         words.append(
             _("measured %(measured)s %(unit)s, billed in steps of %(step)s %(unit)s")
             % {"measured": params["measured"], "step": params["step"], "unit": unit}
@@ -62,12 +51,31 @@ def line_reason(line: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-def line_span(line: Mapping[str, Any], zone: str) -> str:
-    """Return from when to when a line holds, as clock times of a zone; empty where it has no times."""
-    if line["start"] is None:
-        return ""
-    times = [clock(line[side], zone) for side in ("start", "end") if line[side] is not None]
+def line_span(line: Mapping[str, Any]) -> str:
+    """Return from when to when a line holds, as times of day in the active zone; empty where it has no times."""
+    times = [display.time_of_day(dt.datetime.fromisoformat(at)) for at in (line["start"], line["end"]) if at]
     return "–".join(dict.fromkeys(times))
+
+
+def line_quantity(line: Mapping[str, Any]) -> str:
+    """Return a line's quantity with its unit: energy to the Wh, time to the second."""
+    if line["quantity"] is None:
+        return ""
+    amount = Decimal(line["quantity"])
+    match line["unit"]:
+        case "kWh":
+            return str(display.energy_exact(amount * 1000))
+        case "h":
+            return duration(int((amount * 3600).to_integral_value()))
+    return display.number(amount)
+
+
+def line_price(line: Mapping[str, Any], currency: str) -> str:
+    """Return a line's price for one unit, with all digits the tariff has."""
+    if line["unit_price"] is None:
+        return ""
+    shown = display.unit_price(Decimal(line["unit_price"]), currency)
+    return shown if line["unit"] == "fee" else f"{shown}/{line['unit']}"
 
 
 def warning_text(code: str) -> str:
@@ -75,76 +83,12 @@ def warning_text(code: str) -> str:
     return str(_WARNINGS.get(code, ""))
 
 
-def quantity(line: Mapping[str, Any]) -> str:
-    """Return a line's quantity with its unit; hours as minutes and seconds."""
-    if line["quantity"] is None:
-        return ""
-    amount = Decimal(line["quantity"])
-    match line["unit"]:
-        case "kWh":
-            return f"{number(amount, 3)} kWh"
-        case "h":
-            return duration(int((amount * 3600).to_integral_value()))
-    return number(amount)
-
-
-def unit_price(line: Mapping[str, Any], currency: str) -> str:
-    """Return a line's price for one unit, with all digits the tariff has."""
-    if line["unit_price"] is None:
-        return ""
-    price = Decimal(line["unit_price"])
-    shown = money(price, currency, least=digits(currency))
-    return shown if line["unit"] == "fee" else f"{shown}/{line['unit']}"
-
-
-def money(amount: Decimal | str, currency: str, *, least: int | None = None) -> str:
-    """Return an amount with its currency; ``least`` decimals and more where the amount has more."""
-    amount = Decimal(amount)
-    if least is None:
-        return str(format_currency(amount, currency, locale=locale()))
-    places = max(least, -int(amount.normalize().as_tuple().exponent))
-    amount = amount.quantize(Decimal(1).scaleb(-places))
-    return str(format_currency(amount, currency, locale=locale(), currency_digits=False, decimal_quantization=False))
-
-
-def number(amount: Decimal, places: int | None = None) -> str:
-    """Return a number; with ``places`` decimals, else as many as it has."""
-    pattern = "#,##0.##########" if places is None else f"#,##0.{'0' * places}"
-    return str(format_decimal(amount, format=pattern, locale=locale()))
-
-
-def kwh(wh: Decimal | str) -> str:
-    """Return an energy in kWh to the Wh."""
-    return f"{number(Decimal(wh) / 1000, 3)} kWh"
-
-
 def duration(seconds: int) -> str:
-    """Return a length of time in hours, minutes and seconds, leaving out what is zero."""
+    """Return a length of time to the second, without what is zero."""
     hours, rest = divmod(seconds, 3600)
     minutes, seconds = divmod(rest, 60)
-    parts = [f"{hours} h" if hours else "", f"{minutes} min" if minutes else "", f"{seconds} s" if seconds else ""]
-    return " ".join(filter(None, parts)) or "0 s"
-
-
-def day(text: str | dt.date, style: str = "medium") -> str:
-    """Return a date, given as such or as ISO 8601."""
-    return str(format_date(dt.date.fromisoformat(text) if isinstance(text, str) else text, style, locale=locale()))
-
-
-def month(text: str | dt.date) -> str:
-    """Return the month of a date in words."""
-    return day(text, "LLLL y")
-
-
-def clock(text: str, zone: str) -> str:
-    """Return the time of day of an RFC 3339 moment in a zone."""
-    return str(format_time(dt.datetime.fromisoformat(text).astimezone(ZoneInfo(zone)), "HH:mm", locale=locale()))
-
-
-def moment(text: str, zone: str) -> str:
-    """Return date and time of an RFC 3339 moment in a zone, with the zone's short name."""
-    at = dt.datetime.fromisoformat(text).astimezone(ZoneInfo(zone))
-    return f"{day(at.date())}, {at:%H:%M:%S} {at.tzname()}"
+    parts = [(hours, "h"), (minutes, "min"), (seconds, "s")]
+    return " ".join(f"{count}{display.NBSP}{unit}" for count, unit in parts if count) or f"0{display.NBSP}s"
 
 
 def _range(unit: str, value: str) -> str:
@@ -157,30 +101,30 @@ def _range(unit: str, value: str) -> str:
 
 
 def _days(value: str) -> str:
-    names = get_day_names("abbreviated", locale=locale())
-    return " ".join(str(names[int(day_)]) for day_ in value.split(","))
+    names = get_day_names("abbreviated", locale=display.locale())
+    return " ".join(str(names[int(number)]) for number in value.split(","))
 
 
 def _dates(value: str) -> str:
-    first, _slash, last = value.partition("/")
+    first, last = (display.day(dt.date.fromisoformat(text)) if text else "" for text in value.split("/"))
     if not first:
-        return _("before %(date)s") % {"date": day(last)}
+        return _("before %(date)s") % {"date": last}
     if not last:
-        return _("from %(date)s") % {"date": day(first)}
-    return _("from %(first)s to before %(last)s") % {"first": day(first), "last": day(last)}
+        return _("from %(date)s") % {"date": first}
+    return _("from %(first)s to before %(last)s") % {"first": first, "last": last}
 
 
 def _grace(value: str) -> str:
     minutes, seconds = divmod(int(value), 60)
     if seconds:
-        return _("after %(seconds)s s without charge") % {"seconds": value}
-    return ngettext("after %(minutes)s minute without charge", "after %(minutes)s minutes without charge", minutes) % {
-        "minutes": minutes
-    }
+        return _("after %(seconds)s free seconds") % {"seconds": value}
+    return ngettext("after %(minutes)s free minute", "after %(minutes)s free minutes", minutes) % {"minutes": minutes}
 
 
 _CONDITIONS = {
-    "clock": lambda value: value.replace("-", "–"),
+    "clock": lambda value: (
+        _("between %(start)s and %(end)s") % dict(zip(("start", "end"), value.split("-"), strict=True))
+    ),
     "days": _days,
     "dates": _dates,
     "kwh": lambda value: _range("kWh", value),

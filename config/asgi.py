@@ -21,6 +21,7 @@ from config.wiring import HANDLERS, LIVE_TOPICS  # noqa: E402
 from stations.hints import hints  # noqa: E402
 from stations.live import LiveConsumer  # noqa: E402
 from stations.ocpp.gateway import Gateway  # noqa: E402
+from stations.waiting import Waiting  # noqa: E402
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -32,7 +33,7 @@ class Application:
 
     def __init__(self, role: str = "all") -> None:
         self.role = role
-        self.http = get_asgi_application()
+        self.http = Waiting(get_asgi_application())
         self.gateway = None if role == "web" else Gateway(HANDLERS, publish)
         # Browsers send cookies along from anywhere, so their sockets are bound to our own pages' origin.
         self.live = AllowedHostsOriginValidator(AuthMiddlewareStack(LiveConsumer.as_asgi(topics=LIVE_TOPICS)))

@@ -148,6 +148,7 @@ _DRIVER: tuple[tuple[Promise, tuple[Place, ...]], ...] = (
 PORTALS = {"console": _CONSOLE, "finance": _FINANCE, "driver": _DRIVER}
 
 _PERSONAL: tuple[tuple[str, Promise, str], ...] = (
+    ("profile", _("Name and display"), "user"),
     ("account_change_password", _("Password"), "lock"),
     ("mfa_index", _("Two-factor and passkeys"), "shield-check"),
     ("usersessions_list", _("Where I am logged in"), "monitor-smartphone"),

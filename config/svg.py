@@ -123,23 +123,24 @@ def ticks(top: float, *, about: int = 4) -> list[float]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a chart, in pixels."""
+    """One column of a chart: ``x`` and ``width`` in percent, ``y`` and ``height`` in pixels."""
 
     x: float
-    y: float
     width: float
+    y: float
     height: float
 
 
-def columns(values: Sequence[float], *, width: float, height: float, top: float) -> list[Column]:
-    """Return a column per value, evenly spread; negative values are drawn as zero."""
-    if not values:
-        return []
-    pitch = width / len(values)
-    thick = max(1.0, min(28.0, pitch * 0.7))
+def columns(values: Sequence[float], *, height: float, top: float, head: float = 0) -> list[Column]:
+    """Return a column per value, evenly spread over the width, for ``height`` pixels between 0 and ``top``.
+
+    ``head`` is the ordinate of the upper edge. Negative values are drawn as zero.
+    """
+    pitch = 100 / max(len(values), 1)
+    thick = min(6.0, pitch * 0.68)
     result = []
     for i, value in enumerate(values):
         tall = max(0.0, value) / top * height if top > 0 else 0.0
         x = pitch * i + (pitch - thick) / 2
-        result.append(Column(round(x, 1), round(height - tall, 1), round(thick, 1), round(tall, 1)))
+        result.append(Column(round(x, 2), round(thick, 2), round(head + height - tall, 1), round(tall, 1)))
     return result

@@ -24,7 +24,7 @@ HANDLERS: dict[type, Handler] = {
     messages.TokenPresented: Handler(admission.present),
     messages.SessionEnded: Handler(admission.end, flush_first=True),
     messages.VendorSaid: Handler(registry.vendor, orm=False),
-    messages.Noted: Handler(registry.note, orm=False),
+    messages.Noted: Handler(registry.note),
     messages.CommandWanted: Handler(commands.claim),
     messages.CommandAnswered: Handler(commands.finish),
 }

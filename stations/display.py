@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import re
 from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple
 
@@ -88,18 +89,34 @@ def money(amount: Number, currency: str) -> str:
     """Format an amount in major units with the currency's own digits ("€25.49")."""
     digits = Decimal(1).scaleb(-get_currency_precision(currency))
     rounded = Decimal(amount).quantize(digits, rounding=ROUND_HALF_UP)
-    return str(format_currency(rounded, currency, locale=locale()))
+    return _spaced(format_currency(rounded, currency, locale=locale()))
+
+
+def money_short(amount: Number, currency: str) -> str:
+    """Format an amount for the axis of a chart: without decimals where it has none."""
+    if Decimal(amount) != Decimal(amount).to_integral_value():
+        return money(amount, currency)
+    return _spaced(format_currency(amount, currency, format=_pattern(digits=0), locale=locale(), currency_digits=False))
+
+
+def _pattern(*, digits: int) -> str:
+    """Return the language's pattern for amounts with another number of decimals."""
+    head, _dot, rest = str(locale().currency_formats["standard"].pattern).partition(".")
+    return head + ("." + "0" * digits if digits else "") + rest.lstrip("0#")
+
+
+def _spaced(text: str) -> str:
+    """Part a currency's letters from the number, as CLDR asks and Babel does not do ("CHF 12.40")."""
+    return re.sub(r"(?<=[^\W\d_])(?=\d)", NBSP, text)
 
 
 def unit_price(amount: Number, currency: str) -> str:
     """Format a price per unit with all its digits, at least the currency's own ("€0.5932")."""
     exponent = Decimal(amount).normalize().as_tuple().exponent
     shown = max(get_currency_precision(currency), -exponent if isinstance(exponent, int) else 0)
-    pattern = locale().currency_formats["standard"].pattern
-    head, _dot, rest = pattern.partition(".")
-    tail = rest.lstrip("0#") if rest else ""
-    digits = "." + "0" * shown if shown else ""
-    return str(format_currency(amount, currency, format=head + digits + tail, locale=locale(), currency_digits=False))
+    return _spaced(
+        format_currency(amount, currency, format=_pattern(digits=shown), locale=locale(), currency_digits=False)
+    )
 
 
 def clock(seconds: float) -> str:

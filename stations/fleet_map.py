@@ -23,7 +23,7 @@ MarkerState = Literal["charging", "available", "faulted", "offline"]
 _URGENCY: tuple[MarkerState, ...] = ("available", "charging", "offline", "faulted")
 _SMALLEST_VIEW = 0.9  # degrees of longitude: a single site still shows where it is
 _FINEST = 0.9  # pixels: detail below this is invisible
-_LETTER, _LINE = 6.1, 14.0  # label metrics in pixels at 11 px semibold
+_LETTER, _LINE = 7.0, 14.0  # label metrics in pixels at 11 px semibold
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _mercator(lat: float) -> float:
 
 def _frame(west: float, south: float, east: float, north: float, width: int, height: int) -> Box:
     """Widen the bounds to the shape of the frame, with room for markers and labels at its edges."""
-    room_x, room_y = 1 - 2 * min(54, width / 5) / width, 1 - 2 * min(26, height / 5) / height
+    room_x, room_y = 1 - 2 * min(66, width / 5) / width, 1 - 2 * min(26, height / 5) / height
     span = max((east - west) / room_x, (north - south) / room_y * width / height, _SMALLEST_VIEW)
     middle_x, middle_y = (west + east) / 2, (south + north) / 2
     tall = span * height / width

@@ -324,6 +324,7 @@ class RefusedConnection(models.Model):
     offered = models.CharField(max_length=300, blank=True)
     credential = models.CharField(max_length=120, blank=True)
     count = models.PositiveIntegerField(default=1)
+    recent = models.JSONField(default=list)  # when it happened lately, in seconds since 1970, the oldest first
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
 
@@ -332,6 +333,7 @@ class RefusedConnection(models.Model):
     class Meta:
         ordering = ["-last_at"]
         constraints = [models.UniqueConstraint(fields=["identity", "address", "reason"], name="refused_once")]
+        indexes = [models.Index(fields=["last_at"], name="refused_lately")]
 
 
 class StationEvent(models.Model):
@@ -367,7 +369,8 @@ class StationEvent(models.Model):
 class Alert(models.Model):
     """Something an operator should act on: the reason in words, the evidence, the one action that helps.
 
-    One open alert per ``dedupe_key``; raising again counts it up.
+    One open alert per ``dedupe_key``; raising again counts it up. What ``facts`` holds and how it reads
+    depends on the ``kind`` (`stations.alert_kinds`); ``resolution`` says how it ended.
     """
 
     class Severity(models.TextChoices):
@@ -375,8 +378,20 @@ class Alert(models.Model):
         WARNING = "warning", _("Warning")
         INFO = "info", _("For information")
 
+        @property
+        def tone(self) -> str:
+            """The colour of its badge."""
+            return {"critical": "bad", "warning": "waiting"}.get(self, "idle")
+
+    class Resolution(models.TextChoices):
+        OVER = "over", _("Over by itself")
+        GROUPED = "grouped", _("Part of a site alert")
+        ACTED = "acted", _("Settled")
+        CLOSED = "closed", _("Closed")
+
     uuid = models.UUIDField(default=uuid7, unique=True, editable=False)
     operator = models.ForeignKey(Operator, models.CASCADE, related_name="alerts")
+    site = models.ForeignKey(Site, models.CASCADE, null=True, blank=True, related_name="alerts")
     station = models.ForeignKey(Station, models.CASCADE, null=True, blank=True, related_name="alerts")
     evse = models.PositiveSmallIntegerField(null=True, blank=True)
     kind = models.CharField(max_length=40)
@@ -389,9 +404,9 @@ class Alert(models.Model):
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     acknowledged_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
     resolved_at = models.DateTimeField(null=True, blank=True)
-    resolution = models.CharField(max_length=200, blank=True)
+    resolution = models.CharField(max_length=7, choices=Resolution, blank=True)
 
-    objects = scoped(site_path="station__site_id")
+    objects = scoped(site_path="site_id")
 
     class Meta:
         ordering = ["-raised_at"]
@@ -400,7 +415,11 @@ class Alert(models.Model):
                 fields=["operator", "dedupe_key"], condition=models.Q(resolved_at=None), name="one_open_alert"
             )
         ]
-        indexes = [models.Index(fields=["operator", "-raised_at"], name="alert_by_operator")]
+        indexes = [
+            models.Index(fields=["operator", "-raised_at"], name="alert_by_operator"),
+            models.Index(fields=["dedupe_key", "resolved_at"], name="alert_by_key"),
+            models.Index(fields=["kind"], name="alert_open", condition=models.Q(resolved_at=None)),
+        ]
         verbose_name = _("alert")
 
     def __str__(self) -> str:

@@ -109,7 +109,7 @@ def boot(station: StationRef, message: Booted, *, at: dt.datetime, tx: Batch) ->
             setattr(row, name, value[:255])
     row.booted_at = at
     row.save(update_fields=[*changed, "booted_at"])
-    commands.observe(station.id, "booted", evidence=message.reason or message.firmware, at=at)
+    commands.observe(station, "booted", evidence=message.reason or message.firmware, at=at, tx=tx)
     feed(tx, station, StationEvent.Kind.BOOTED, at=at, model=message.model, firmware=message.firmware)
     if before_serial and message.serial_number and before_serial != message.serial_number:
         feed(tx, station, StationEvent.Kind.SECURITY, at=at, what="serial_changed", before=before_serial)
@@ -159,7 +159,7 @@ def status(station: StationRef, message: StatusChanged, *, at: dt.datetime, tx: 
         feed(
             tx, station, kind, at=at, evse=message.evse, status=message.state.value, error=message.error_code[:50]
         )
-        commands.observe(station.id, f"status:{message.evse}", evidence=message.state.value, at=at)
+        commands.observe(station, f"status:{message.evse}", evidence=message.state.value, at=at, tx=tx)
     else:
         connector.save(update_fields=["reported_at"])
     return Ack()
@@ -194,7 +194,12 @@ def vendor(station: StationRef, message: VendorSaid, *, at: dt.datetime, tx: Bat
 
 
 def note(station: StationRef, message: Noted, *, at: dt.datetime, tx: Batch) -> Ack:
-    """Acknowledge; security events and firmware progress are shown in the feed."""
+    """Acknowledge; security events and firmware progress are shown in the feed, reported settings are kept."""
+    if "settings" in message.facts:
+        with transaction.atomic():
+            count = commands.store_settings(station.id, message.facts["settings"], at)
+            if not message.facts.get("tbc"):  # the last part of the report (B07)
+                commands.observe(station, "settings", evidence=f"{count} values", at=at, tx=tx)
     kinds = {
         "security": StationEvent.Kind.SECURITY,
         "firmware": StationEvent.Kind.FIRMWARE,

@@ -37,7 +37,7 @@ CONNECTOR_LOOKS: dict[str, Look] = {
     ConnectorState.RESERVED: Look(_("Reserved"), "reserved", "bookmark"),
     ConnectorState.FAULTED: Look(_("Faulted"), "bad", "triangle-alert"),
     ConnectorState.UNAVAILABLE: Look(_("Out of service"), "idle", "ban"),
-    SILENT: Look(_("Connected but silent"), "absent", "wifi-low"),
+    SILENT: Look(_("Connected but silent"), "absent", "message-circle-off"),
     OFFLINE: Look(_("Offline"), "absent", "wifi-off"),
     NEVER_CONNECTED: Look(_("Never connected"), "absent", "wifi-off"),
 }

@@ -307,7 +307,7 @@ def mix_bar(parts: Iterable[tuple[str, int]], title: str = "") -> dict[str, Any]
 
 
 @register.inclusion_tag("components/svg/sparkline.html")
-def sparkline(values: Sequence[Any], label: str, width: int = 220, height: int = 28) -> dict[str, Any]:
+def sparkline(values: Sequence[Any], label: str, width: int = 220, height: int = 22) -> dict[str, Any]:
     """Show the course of ``values``; ``label`` says it in words."""
     path = svg.sparkline([float(v) for v in values], width=width, height=height)
     return {"path": path, "label": label, "width": width, "height": height}
@@ -364,28 +364,27 @@ def power_curve(
 @register.inclusion_tag("components/svg/columns.html")
 def columns(rows: Sequence[Mapping[str, Any]], currency: str, label: str) -> dict[str, Any]:
     """Show amounts as columns: rows with ``name`` (on the axis), ``amount`` (major units) and ``title``."""
-    width, height = 880, 180
+    height, head, foot = 180, 10, 28
     values = [float(row["amount"]) for row in rows]
     marks = svg.ticks(max(values, default=0))
-    shapes = svg.columns(values, width=width, height=height, top=marks[-1])
+    shapes = svg.columns(values, height=height, top=marks[-1], head=head)
     every = max(1, -(-len(rows) // 12))
     return {
         "label": label,
-        "width": width,
-        "height": height,
-        "outer_width": width + 84,
-        "outer_height": height + 36,
+        "axis_width": 76,
+        "outer_height": head + height + foot,
         "columns": [
             {
                 "shape": shape,
                 "title": f"{row.get('title') or row['name']}: {display.money(row['amount'], currency)}",
                 "name": row["name"] if i % every == 0 else "",
-                "middle": round(shape.x + shape.width / 2, 1),
+                "middle": round(shape.x + shape.width / 2, 2),
             }
             for i, (row, shape) in enumerate(zip(rows, shapes, strict=True))
         ],
         "marks": [
-            {"y": round(height - mark / marks[-1] * height, 1), "text": display.money(mark, currency)} for mark in marks
+            {"y": round(head + height - mark / marks[-1] * height, 1), "text": display.money_short(mark, currency)}
+            for mark in marks
         ],
     }
 

@@ -44,7 +44,7 @@ function options(uPlot, element, data) {
     tzDate: (seconds) => (zone ? uPlot.tzDate(new Date(seconds * 1000), zone) : new Date(seconds * 1000)),
     cursor: { y: false, drag: { x: false } }, legend: { show: false }, hooks: { setCursor: [moveTip] },
     scales: { y: { range: (_chart, _low, high) => [0, (high || 1) * 1.08] } },
-    axes: [{ ...axis, grid: { show: false }, values: times, size: 30 }, { ...axis, size: 62, values: (_chart, values) => values.map(withUnit) }],
+    axes: [{ ...axis, grid: { show: false }, values: times, size: 30, space: 84 }, { ...axis, size: 62, values: (_chart, values) => values.map(withUnit) }],
     series: [{}, ...data.series.map((s) => ({
       label: s.name, width: s.style === "limit" ? 1.5 : 2, stroke: s.style === "limit" ? colour.limit : colour.data,
       fill: s.style === "area" ? colour.area : undefined, dash: s.style === "limit" ? [6, 4] : undefined, points: { show: false },

@@ -2,7 +2,8 @@
 // {"t":"text","slots":{key:text}} replaces the text of [data-live="key"];
 // {"t":"stale","names":[name]} sends "stale" to [data-fragment="name"], which fetches itself anew
 // (htmx: hx-trigger="stale"; charts listen themselves). Without a socket for 10 s: every 15 s all fragments.
-// Inside [data-freeze] nothing moves while the pointer, the focus or a ticked box is there.
+// Inside [data-freeze] nothing moves while the pointer, the focus or a ticked box is there, or while a
+// [data-hold] button in it is pressed.
 const topic = document.body.dataset.liveTopic;
 const sign = document.querySelector("[data-live-state]");
 const POLL_AFTER = 10_000, POLL_EVERY = 15_000, RETRY_MOST = 15_000;
@@ -23,7 +24,7 @@ function show(state) {
 
 function frozen(element) {
   const frame = element.closest("[data-freeze]");
-  return frame && (frame.matches(":hover") || frame.contains(document.activeElement) || frame.querySelector("input:checked"));
+  return frame && ("held" in frame.dataset || frame.matches(":hover") || frame.contains(document.activeElement) || frame.querySelector("input:checked"));
 }
 
 function showHeld() {
@@ -116,7 +117,11 @@ if (topic) {
     sign.setAttribute("aria-pressed", pausedByUser);
     if (pausedByUser) disconnect("paused"); else { show("reconnecting"); connect(); }
   });
-  document.addEventListener("click", (event) => { if (event.target.closest("[data-release]")) release(); });
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-release]")) release();
+    const hold = event.target.closest("[data-hold]");
+    if (hold) hold.setAttribute("aria-pressed", hold.closest("[data-freeze]").toggleAttribute("data-held"));
+  });
   document.addEventListener("visibilitychange", () => { if (document.hidden) disconnect("paused"); else if (!pausedByUser) connect(); });
   setInterval(tick, 1000);
   connect();

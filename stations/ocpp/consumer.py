@@ -245,7 +245,10 @@ class StationConsumer(AsyncConsumer):  # type: ignore[misc]
         action = event.action if event is not None else ""
         shown = journal.masked(action, found.payload, pseudonym=self._pseudonym)
         if shown is not found.payload:
-            text = frame.encode_result(found.message_id, shown)
+            if found.kind == "result":
+                text = frame.encode_result(found.message_id, shown)
+            else:
+                text = frame.encode_error(found.message_id, found.code, found.description)
         kind = {"result": 3, "error": 4, "result_error": 5}[found.kind]
         await self._note(at, kind, found.message_id, action, text, "" if event is not None else "nobody asked")
         if event is None:

@@ -90,3 +90,10 @@ def text_of(value: object) -> str | None:
 def truth(value: object) -> bool:
     """Return a reported boolean, sent as text by some."""
     return value is True or (isinstance(value, str) and value.strip().casefold() == "true")
+
+
+def evse(number: int | None, connector: int | None = None) -> dict[str, int] | None:
+    """Return the EVSEType of 2.x; a connector alone is the EVSE of that number; none, or 0, the whole station."""
+    if number is None:
+        number, connector = connector, None
+    return {"id": number, **optional(connectorId=connector)} if number else None

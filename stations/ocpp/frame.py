@@ -308,6 +308,14 @@ def _exact(value: object) -> orjson.Fragment:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
+def _spelled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _spelled(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelled(item) for item in value]
+    return orjson.Fragment(str(value)) if type(value) is int else value
+
+
 def dump(value: Any) -> str:
     """Return compact JSON (some stations search the raw text for ``"status":"Accepted"``). Decimals stay exact.
 
@@ -315,7 +323,10 @@ def dump(value: Any) -> str:
         TypeError: something has no JSON form.
 
     """
-    return orjson.dumps(value, default=_exact).decode()
+    try:
+        return orjson.dumps(value, default=_exact).decode()
+    except TypeError:  # an integer of more than 64 bits, which a frame may hold
+        return orjson.dumps(_spelled(value), default=_exact).decode()
 
 
 def compact(value: Any) -> str:

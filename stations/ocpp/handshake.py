@@ -20,7 +20,6 @@ from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 
 from accounts import keys
 from accounts.models import Operator
@@ -33,6 +32,7 @@ UNKNOWN_DELAY_S = 1.0
 UNKNOWN_WAITING = 200
 MAX_IDENTITY = 48
 MAX_REFUSED_ROWS = 10_000
+REMEMBERED_REFUSALS = 100
 FAILURES_PER_IDENTITY = 5
 FAILURES_PER_ADDRESS = 60
 WINDOW_S = 60.0
@@ -278,8 +278,9 @@ def _keep(
     """Count a refusal per identity, address and reason; the oldest rows make room."""
     now = dt.datetime.now(dt.UTC)
     owner = station.operator_id if station is not None else operator.pk if operator is not None else None
+    second = int(now.timestamp())
     with transaction.atomic():
-        row, created = RefusedConnection.objects.get_or_create(
+        row, created = RefusedConnection.objects.select_for_update().get_or_create(
             identity=identity,
             address=address,
             reason=reason,
@@ -288,14 +289,16 @@ def _keep(
                 "station": station,
                 "offered": offered,
                 "credential": credential,
+                "recent": [second],
                 "first_at": now,
                 "last_at": now,
             },
         )
         if not created:
-            RefusedConnection.objects.filter(pk=row.pk).update(
-                count=F("count") + 1, last_at=now, offered=offered, credential=credential, operator_id=owner
-            )
+            row.count += 1
+            row.recent = [*row.recent, second][-REMEMBERED_REFUSALS:]
+            row.last_at, row.offered, row.credential, row.operator_id = now, offered, credential, owner
+            row.save(update_fields=["count", "recent", "last_at", "offered", "credential", "operator"])
         elif row.pk % 100 == 0:
             for stale in RefusedConnection.objects.order_by("-last_at")[MAX_REFUSED_ROWS : MAX_REFUSED_ROWS + 200]:
                 stale.delete()

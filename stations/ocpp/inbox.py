@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, transaction
 
 from stations.messages import Connected
-from stations.ocpp.batch import Batch, BulkTable, FollowUp, StationMemory, StationRef, Summary
+from stations.ocpp.batch import Batch, BulkTable, FlushError, FollowUp, StationMemory, StationRef, Summary
 
 log = logging.getLogger("voltyard.ingest")
 
@@ -257,7 +257,7 @@ class _Writer:
         for attempt in range(RETRIES):
             try:
                 taken, batch = self._transact(items)
-            except (DatabaseError, InterfaceError) as error:
+            except (DatabaseError, InterfaceError, FlushError) as error:
                 log.warning("batch of %d failed (%s), attempt %d", len(items), error, attempt + 1)
                 self._recover(attempt)
                 continue
@@ -271,7 +271,7 @@ class _Writer:
         for attempt in range(RETRIES):
             try:
                 _, batch = self._transact([item])
-            except (DatabaseError, InterfaceError) as error:
+            except (DatabaseError, InterfaceError, FlushError) as error:
                 failure = error
                 self._recover(attempt)
                 continue
@@ -343,6 +343,8 @@ class _Writer:
                     item.outcome = reply
                 else:
                     item.outcome, item.answer = item.encode(reply)
+            except FlushError:
+                raise
             except DatabaseError as error:
                 if connection.needs_rollback or not _concerns_the_row(error):
                     raise

@@ -35,10 +35,10 @@ _TEXT_MEMBER: Final = re.compile(
 )
 
 
-def masked(action: str, payload: Any, *, pseudonym: Pseudonym) -> Any:
+def masked(action: str, payload: Any, *, pseudonym: Pseudonym | None) -> Any:
     """Return a request's or result's payload for the journal; the same object where there is nothing to hide.
 
-    ``pseudonym`` is a keyed one-way function of a token.
+    ``pseudonym`` is a keyed one-way function of a token; with None tokens stay and only secrets are hidden.
     """
     if action in _HARMLESS:
         return payload
@@ -54,15 +54,15 @@ def masked_text(text: str) -> str:
     return _USERINFO.sub(HIDDEN, _TEXT_MEMBER.sub(lambda m: f'"{m["name"]}"{m["colon"]}"{HIDDEN}"', text))
 
 
-def token(value: str, pseudonym: Pseudonym) -> str:
+def token(value: str, pseudonym: Pseudonym | None) -> str:
     """Return the written form of an id token: its pseudonym and, where it is long enough, its end."""
-    if not value:
+    if not value or pseudonym is None:
         return value
     few = _FEW_DIGITS if value.isdigit() else _FEW
     return f"{pseudonym(value)}…{value[-_SHOWN:] if len(value) >= few else ''}"
 
 
-def _masked(node: Any, pseudonym: Pseudonym) -> Any:
+def _masked(node: Any, pseudonym: Pseudonym | None) -> Any:
     if isinstance(node, str):
         return _USERINFO.sub(HIDDEN, node) if "://" in node else node
     if isinstance(node, list):
@@ -75,7 +75,7 @@ def _masked(node: Any, pseudonym: Pseudonym) -> Any:
     return members if any(members[name] is not node[name] for name in node) else node
 
 
-def _member(name: str, value: Any, node: Mapping[str, Any], secret: bool, pseudonym: Pseudonym) -> Any:
+def _member(name: str, value: Any, node: Mapping[str, Any], secret: bool, pseudonym: Pseudonym | None) -> Any:
     if name in _BULK:
         return value
     lowered = name.casefold()

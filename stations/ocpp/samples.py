@@ -1,8 +1,8 @@
 """Meter values of every version → `Reading`, in Wh, W, A, V, percent and degrees Celsius (pure).
 
 A sampledValue of 1.6 carries its value as text and a unit, one of 2.x a number and a unitOfMeasure; the
-words for measurand, phase, location and context are the same (OCPP 1.6 §7.43, 2.0.1 part 2 §2.46), so
-one pass reads both.
+words for measurand, phase, location and context are the same (SampledValue in 1.6, SampledValueType in
+2.0.1), so one pass reads both.
 """
 
 from __future__ import annotations

@@ -220,7 +220,7 @@ def _stop(payload: Mapping[str, Any]) -> SessionEnded:
         at=at,
         at_raw=raw,
         register_wh=fields.register(int(payload["meterStop"])),
-        reason=payload.get("reason") or "Local",  # OCPP 1.6 §6.53: left out only where Local
+        reason=payload.get("reason") or "Local",  # left out only where Local
         token=Token(payload["idTag"]) if payload.get("idTag") else None,
         readings=readings(payload.get("transactionData", ())),
     )
@@ -369,7 +369,7 @@ def decode_result(action: str, payload: Mapping[str, Any], *, status_due: bool) 
 
 
 def _known(entries: object) -> list[Setting]:
-    """An absent value means "not set" (OCPP 1.6 §7.29)."""
+    """An absent value means "not set" (OCPP 1.6, KeyValue)."""
     return [
         Setting(
             key=str(entry["key"])[: fields.MAX_KEY],

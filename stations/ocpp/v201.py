@@ -1,12 +1,7 @@
-"""OCPP 2.0.1 ↔ the vocabulary (pure).
-
-A variable is written ``Component.Variable``, with its instance in brackets and the EVSE after a hash:
-``Connector#1/2.AvailabilityState``, ``SampledDataCtrlr.TxUpdatedMeasurands``, ``AlignedDataCtrlr[x].Interval``.
-"""
+"""OCPP 2.0.1 ↔ the vocabulary (pure)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -38,7 +33,6 @@ from stations.messages import (
     SessionReply,
     SessionStarted,
     SetConfiguration,
-    Setting,
     StartCharging,
     StatusChanged,
     StopCharging,
@@ -52,7 +46,7 @@ from stations.messages import (
     VendorReply,
     VendorSaid,
 )
-from stations.ocpp import fields
+from stations.ocpp import fields, variables
 from stations.ocpp.frame import Fault, compact, plain, read_time, write_time
 from stations.ocpp.samples import readings
 
@@ -254,7 +248,7 @@ def _transaction_event(payload: Mapping[str, Any]) -> Message:
                 at=at,
                 at_raw=raw,
                 register_wh=_register(found[::-1], "Transaction.End"),
-                reason=transaction.get("stoppedReason") or "Local",  # 2.0.1 part 2 §2.48: left out only where Local
+                reason=transaction.get("stoppedReason") or "Local",  # TransactionType: left out only where Local
                 token=token,
                 readings=found,
                 charging_state=charging_state,
@@ -304,17 +298,7 @@ def _security_event(payload: Mapping[str, Any]) -> Noted:
 def _report(payload: Mapping[str, Any]) -> Noted:
     """A part of a device model: ``settings`` beside the numbers that put the parts in order."""
     facts = {name: plain(value) for name, value in payload.items() if name != "reportData"}
-    facts["settings"] = tuple(
-        Setting(
-            key=_name(entry["variable"]),
-            value=attribute.get("value"),
-            readonly=attribute.get("mutability") == "ReadOnly",
-            component=_name(entry["component"]),
-        )
-        for entry in payload.get("reportData", ())
-        for attribute in entry["variableAttribute"]
-        if attribute.get("type", "Actual") == "Actual"
-    )
+    facts["settings"] = variables.reported(payload.get("reportData", ()))
     return Noted("report", facts=facts)
 
 
@@ -426,12 +410,12 @@ def encode_ask(ask: Ask) -> tuple[str, dict[str, Any]]:
         case ChangeAvailability():
             return "ChangeAvailability", fields.optional(
                 operationalStatus="Operative" if ask.operative else "Inoperative",
-                evse=_evse(ask.evse, ask.connector),
+                evse=fields.evse(ask.evse, ask.connector),
             )
         case Trigger():
             wanted = _TRIGGERS.get(ask.message, ask.message)
-            evse_part = _evse(ask.evse, ask.connector)
-            if wanted == "StatusNotification":  # F06.FR.12
+            evse_part = fields.evse(ask.evse, ask.connector)
+            if wanted == "StatusNotification":  # F06
                 if evse_part is None:
                     raise NotExpressible("OCPP 2.x reports the status of one connector at a time: name it")
                 evse_part.setdefault("connectorId", 1)
@@ -439,10 +423,10 @@ def encode_ask(ask: Ask) -> tuple[str, dict[str, Any]]:
         case GetConfiguration():
             if not ask.keys:
                 return "GetBaseReport", {"requestId": FULL_REPORT, "reportBase": "FullInventory"}
-            return "GetVariables", {"getVariableData": [_variable(key, "") for key in ask.keys]}
+            return "GetVariables", {"getVariableData": [variables.named(key) for key in ask.keys]}
         case SetConfiguration():
             return "SetVariables", {
-                "setVariableData": [{**_variable(ask.key, ask.component), "attributeValue": ask.value}]
+                "setVariableData": [{**variables.named(ask.key, ask.component), "attributeValue": ask.value}]
             }
         case ClearCache():
             return "ClearCache", {}
@@ -450,78 +434,10 @@ def encode_ask(ask: Ask) -> tuple[str, dict[str, Any]]:
             return ask.action, dict(ask.payload)
 
 
-def _evse(evse: int | None, connector: int | None) -> dict[str, int] | None:
-    """A connector alone is the EVSE of that number; none, or 0, the whole station."""
-    if evse is None:
-        evse, connector = connector, None
-    return {"id": evse, **fields.optional(connectorId=connector)} if evse else None
-
-
-_PART: Final = re.compile(
-    r"(?P<name>[^\[\]#.]+)(?:\[(?P<instance>[^\]]+)\])?(?:#(?P<evse>\d{1,5})(?:/(?P<plug>\d{1,5}))?)?"
-)
-
-
-def _variable(key: str, component: str) -> dict[str, Any]:
-    """Return component and variable of a key (the grammar is in the docstring of this module)."""
-    if not component:
-        parts = re.match(r"([^.\[]+(?:\[[^\]]*\])?[^.]*)\.(.+)", key)
-        if parts is None:
-            raise NotExpressible(f"Name the component too, as in OCPPCommCtrlr.HeartbeatInterval: {key}")
-        component, key = parts[1], parts[2]
-    of_component, of_variable = _PART.fullmatch(component), _PART.fullmatch(key)
-    if of_component is None or of_variable is None or of_variable["evse"]:
-        raise NotExpressible(f"Not a variable: {component}.{key}")
-    evse = of_component["evse"]
-    plug = of_component["plug"]
-    return {
-        "component": fields.optional(
-            name=of_component["name"],
-            instance=of_component["instance"],
-            evse=_evse(int(evse), int(plug) if plug else None) if evse else None,
-        ),
-        "variable": fields.optional(name=of_variable["name"], instance=of_variable["instance"]),
-    }
-
-
-def _name(part: Mapping[str, Any]) -> str:
-    """Return the written form of a component or variable, the inverse of `_variable`."""
-    name = str(part["name"])
-    if part.get("instance"):
-        name += f"[{part['instance']}]"
-    evse = part.get("evse")
-    if evse:
-        name += f"#{evse['id']}" + (f"/{evse['connectorId']}" if "connectorId" in evse else "")
-    return name[: fields.MAX_KEY]
-
-
 def decode_result(action: str, payload: Mapping[str, Any], *, status_due: bool) -> Outcome:
     """Return what a CALLRESULT to ``action`` means."""
     if action == "GetVariables":
-        return fields.outcome(payload, status_due=status_due, settings=tuple(_read(payload.get("getVariableResult"))))
+        return fields.outcome(payload, status_due=status_due, settings=variables.read(payload.get("getVariableResult")))
     if action == "SetVariables":
-        return _written(payload.get("setVariableResult"))
+        return variables.written(payload.get("setVariableResult"))
     return fields.outcome(payload, status_due=status_due)
-
-
-def _results(entries: object) -> list[dict[str, Any]]:
-    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-
-
-def _read(entries: object) -> list[Setting]:
-    found = []
-    for entry in _results(entries):
-        component, variable = entry.get("component"), entry.get("variable")
-        if isinstance(component, dict) and isinstance(variable, dict) and "name" in component and "name" in variable:
-            given = entry.get("attributeStatus") == "Accepted"
-            value = fields.text_of(entry.get("attributeValue")) or "" if given else None
-            found.append(Setting(_name(variable), value, component=_name(component)))
-    return found
-
-
-def _written(entries: object) -> Outcome:
-    """Several variables may be set at once: the first that was not taken decides."""
-    outcomes = [
-        fields.outcome({"status": entry.get("attributeStatus")}, status_due=True) for entry in _results(entries)
-    ]
-    return next((o for o in outcomes if o.status == "rejected"), outcomes[0] if outcomes else Outcome("rejected"))

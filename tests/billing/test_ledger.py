@@ -176,6 +176,8 @@ def race(threads: int, work: Callable[[int], object]) -> list[object]:
     def run(number: int) -> object:
         gate.wait()
         try:
+            if connection.vendor == "sqlite":  # what is tried is who waits for whom, not the disk
+                connection.cursor().execute("PRAGMA synchronous=OFF")
             return work(number)
         except Exception as error:
             return error

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from decimal import Decimal as D
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +21,8 @@ from billing.money import (
     to_stripe,
 )
 from tests.billing.priced import RUNS
+
+D = Decimal
 
 
 @pytest.mark.parametrize(
@@ -125,10 +127,7 @@ def test_largest_remainder() -> None:
     assert split(764, [1, 1, 1]) == [255, 255, 254]
     assert spread([D("512.5"), D("337.5"), D(150)], 1000) == [513, 337, 150]
     assert split(100, [D("0.1"), D("99.9"), 0]) == [0, 100, 0]
-    assert (
-        Money(-764, "EUR").split([1, 1, 1]) == [Money(m, "EUR") for m in (-254, -255, -255)]
-        or sum(m.minor for m in Money(-764, "EUR").split([1, 1, 1])) == -764
-    )
+    assert [m.minor for m in Money(-764, "EUR").split([1, 1, 1])] == [-254, -255, -255]
 
 
 @pytest.mark.parametrize("weights", [[], [0, 0], [1, -1], [2, -1]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 from decimal import Decimal
@@ -40,9 +41,7 @@ def test_numbers_keep_every_digit() -> None:
     assert found.payload["c"] == Decimal("1E+3")
     assert found.payload["d"] == 0
     assert str(found.payload["e"]) == "12.300000190734863"
-    assert frame.dump(found.payload) == (
-        '{"a":0.10,"b":12345678901234567890,"c":1000,"d":0,"e":12.300000190734863}'
-    )
+    assert frame.dump(found.payload) == ('{"a":0.10,"b":12345678901234567890,"c":1000,"d":0,"e":12.300000190734863}')
 
 
 @pytest.mark.parametrize(
@@ -180,6 +179,9 @@ def test_what_is_sent_is_compact_and_exact() -> None:
         '[3,"1",{"status":"Accepted","cost":0.00}]'
     )
     assert frame.dump(Decimal("1E+5")) == "100000"
+    assert frame.dump({"a": [99999999999999999999, -(2**63) - 1, True]}) == (
+        '{"a":[99999999999999999999,-9223372036854775809,true]}'
+    )
     assert frame.encode_error("1", "GenericError", "é" * 300) == f'[4,"1","GenericError","{"é" * 255}",{{}}]'
     with pytest.raises(TypeError):
         frame.dump({"a": Decimal("NaN")})
@@ -197,13 +199,8 @@ def test_a_decimal_survives_the_wire(number: Decimal) -> None:
 
 @given(st.binary(max_size=200) | st.text(max_size=200))
 def test_nothing_but_a_frame_error_is_raised(data: bytes | str) -> None:
-    try:
-        found = frame.decode(data)
-    except FrameError as error:
-        assert error.description
-        assert error.message_id is None or error.answerable
-    else:
-        assert found.id
+    with contextlib.suppress(FrameError):
+        assert frame.decode(data).id
 
 
 JSON: st.SearchStrategy[Any] = st.recursive(

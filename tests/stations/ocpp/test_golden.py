@@ -46,7 +46,7 @@ def test_frame(path: Path) -> None:
     if "reply" in form:
         sent = answer(adapter, found, golden.built(form["reply"]))
         assert frame.load(sent) == form["answer"]
-        assert "\": " not in sent and "\", " not in sent  # some stations search the raw text
+        assert '": ' not in sent  # some stations search the raw text
         schemas.check(adapter.version, found.action, "response", frame.load(sent)[2])
 
 

@@ -116,12 +116,12 @@ def test_unknown_is_not_implemented_and_known_is_not_supported(adapter: Adapter)
         (V16, "Authorize", {"idTag": ["x"]}, "TypeConstraintViolation"),
         (V16, "Authorize", {"idTag": "x" * 256}, "PropertyConstraintViolation"),
         (V16, "StopTransaction", {"transactionId": 1, "meterStop": 1}, "OccurenceConstraintViolation"),
-        (V16, "StartTransaction", {"connectorId": 1.5}, "TypeConstraintViolation"),
         (V201, "Authorize", {"idToken": {"idToken": "x"}}, "OccurrenceConstraintViolation"),
         (V201, "Authorize", {"idToken": 7}, "TypeConstraintViolation"),
         (V201, "NotifyEvent", {"generatedAt": "x", "seqNo": 0, "eventData": []}, "OccurrenceConstraintViolation"),
         (V201, "BootNotification", {"reason": "PowerUp", "chargingStation": []}, "OccurrenceConstraintViolation"),
         (V21, "MeterValues", {"evseId": -1, "meterValue": []}, "PropertyConstraintViolation"),
+        (V201, "MeterValues", {"evseId": 1.5, "meterValue": []}, "TypeConstraintViolation"),
     ],
 )
 def test_a_violation_has_its_code(adapter: Adapter, action: str, payload: Any, code: str) -> None:
@@ -178,11 +178,15 @@ def test_with_an_id_every_version_answers(adapter: Adapter, text: str) -> None:
     found = said(adapter, text)
     assert found is not None
     assert found[:2] == [4, "a"]
-    expected = {"FormationViolation"} if adapter is V16 else {
-        "FormatViolation",
-        "RpcFrameworkError",
-        "MessageTypeNotSupported",
-    }
+    expected = (
+        {"FormationViolation"}
+        if adapter is V16
+        else {
+            "FormatViolation",
+            "RpcFrameworkError",
+            "MessageTypeNotSupported",
+        }
+    )
     assert found[2] in expected
 
 
@@ -202,7 +206,8 @@ def test_the_word_for_a_frame_that_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['[3,"x",{"status":"Accepted"}]', '[4,"x","GenericError","",{}]', "[3]", "[4]", '[3,"x",{', '[5,"x"]', "[6]"]
+    "text",
+    ['[3,"x",{"status":"Accepted"}]', '[4,"x","GenericError","",{}]', "[3]", "[4]", '[3,"x",{', '[5,"x"]', "[6]"],
 )
 @ALL
 def test_answers_are_never_answered(adapter: Adapter, text: str) -> None:
@@ -211,7 +216,11 @@ def test_answers_are_never_answered(adapter: Adapter, text: str) -> None:
 
 def test_results_and_errors_reach_who_waits_for_them() -> None:
     result = inbound(V16, '[3,"c-1",{"status":"Accepted","limit":16.5,"n":2.0}]')
-    assert (result.kind, result.message_id, result.payload) == ("result", "c-1", {"status": "Accepted", "limit": 16.5, "n": 2})
+    assert (result.kind, result.message_id, result.payload) == (
+        "result",
+        "c-1",
+        {"status": "Accepted", "limit": 16.5, "n": 2},
+    )
     json.dumps(result.payload)
     error = inbound(V16, '[4,"c-1","OccurenceConstraintViolation","no key",{"at":1.5}]')
     assert (error.kind, error.code, error.description) == ("error", "OccurenceConstraintViolation", "no key")
@@ -316,7 +325,11 @@ def test_a_start_without_a_usable_time_is_a_start(text: str) -> None:
 def test_no_transaction_in_meter_values(reference: int | None) -> None:
     text = call(
         "MeterValues",
-        {"connectorId": 1, "transactionId": reference, "meterValue": [{"timestamp": "x", "sampledValue": [{"value": "1"}]}]},
+        {
+            "connectorId": 1,
+            "transactionId": reference,
+            "meterValue": [{"timestamp": "x", "sampledValue": [{"value": "1"}]}],
+        },
     )
     message = inbound(V16, text).message
     assert isinstance(message, MeterRead)
@@ -464,7 +477,9 @@ def holds(adapter: Adapter, text: str) -> None:
     if found.message is None:
         assert json.loads(found.answer or "")[:3] == [4, found.message_id, found.code]
         return
-    schemas.check(adapter.version, found.action, "response", json.loads(answer(adapter, found, reply_to(found.message)))[2])
+    schemas.check(
+        adapter.version, found.action, "response", json.loads(answer(adapter, found, reply_to(found.message)))[2]
+    )
     fits(found.message)
 
 
@@ -521,7 +536,9 @@ ODD = st.one_of(
     st.just({}),
     st.just(""),
     st.integers(-(10**19), 10**19),
-    st.sampled_from(["NaN", "1,5", "-1", "12.50", " 7 ", "true", "1e5", "Hz", "available", "0" * 30, "9" * 15, "x" * 300]),
+    st.sampled_from(
+        ["NaN", "1,5", "-1", "12.50", " 7 ", "true", "1e5", "Hz", "available", "0" * 30, "9" * 15, "x" * 300]
+    ),
     st.floats(allow_nan=False, allow_infinity=False, min_value=-1e20, max_value=1e20),
     JSON,
 )
@@ -561,3 +578,25 @@ def test_a_good_frame_with_one_member_changed_is_a_message_or_an_error(data: st.
     adapter = ADAPTERS[subprotocol]
     if adapter.supported(action) and action not in adapter.sends:
         holds(adapter, text)
+
+
+ASKS = [
+    (golden.SUBPROTOCOLS[path.parent.name], golden.built(form["ask"]), frame.plain(form.get("result", {})))
+    for path in golden.files()
+    if "ask" in (form := golden.read(path)) and "call" in form
+]
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.sampled_from(ASKS), st.data())
+def test_any_result_has_an_outcome(target: tuple[str, Any, Any], data: st.DataObject) -> None:
+    subprotocol, ask, result = target
+    names = st.sampled_from([*result, "status", "configurationKey", "getVariableResult", "setVariableResult"])
+    payload = {
+        **result,
+        **data.draw(st.dictionaries(names, ODD | st.lists(st.dictionaries(st.text(max_size=3), JSON)))),
+    }
+    outcome = ADAPTERS[subprotocol].decode_result(ask, payload)
+    assert outcome.status in ("accepted", "rejected")
+    assert len(outcome.word) <= 60
+    assert all(len(setting.key) <= 120 and len(setting.component) <= 120 for setting in outcome.settings)

@@ -251,6 +251,10 @@ class Csms:
         ]
         return [word for word, _ in itertools.groupby(words)]
 
+    async def ready(self) -> None:
+        """Wait until the (only) station has booted and told the state of its first connector."""
+        await self.wait_until(lambda: bool(self.statuses()))
+
     async def wait_until(self, condition: Callable[[], bool], *, within: float = 10.0) -> None:
         async with asyncio.timeout(within):
             while not condition():  # noqa: ASYNC110 - any condition, none of which sets an event

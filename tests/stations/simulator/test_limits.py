@@ -55,7 +55,9 @@ def test_the_sessions_own_profile_replaces_the_default_and_goes_with_the_session
 def test_the_stations_maximum_stays_above_all():
     made = limits(profile(1), profile(2, evse=0, purpose="ChargePointMaxProfile", periods=((0, 5000.0),), unit="W"))
     assert made.limit_at(1, NOW, NOW) == Limit(5000.0, "W")
-    made = limits(profile(1), profile(2, evse=0, purpose="ChargingStationMaxProfile", periods=((0, 50_000.0),), unit="W"))
+    made = limits(
+        profile(1), profile(2, evse=0, purpose="ChargingStationMaxProfile", periods=((0, 50_000.0),), unit="W")
+    )
     assert made.limit_at(1, NOW, NOW) == Limit(16.0, "A")
 
 

@@ -1,0 +1,78 @@
+"""Jobs. Each gets ids, calls one function and may run twice; the sweeps find what a lost hint left."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+from django.utils import timezone
+
+from billing import documents, invoicing, reports, settlement
+from billing.models import BillingAccount, Document
+from stations.models import Site
+
+AT_ONCE = 100
+log = logging.getLogger("voltyard.billing")
+
+
+@shared_task
+def rate_session(session_id: int) -> None:
+    """Price an ended session and make its paper."""
+    try:
+        bill = settlement.settle(session_id, now=timezone.now())
+    except (settlement.AlreadySettled, settlement.NotEnded):
+        return
+    for document_id in Document.objects.filter(sessions=bill.pk).values_list("pk", flat=True):
+        render_document.delay(document_id)
+
+
+@shared_task
+def sweep_unrated() -> None:
+    """Price what waits."""
+    for session_id in settlement.due(timezone.now(), AT_ONCE):
+        try:
+            rate_session(session_id)
+        except Exception:  # one that fails must not keep the others waiting
+            log.exception("session %s could not be priced", session_id)
+
+
+@shared_task
+def render_document(document_id: int) -> None:
+    """Make a document's PDF and mail it to its payer."""
+    document = Document.objects.select_related("account").get(pk=document_id)
+    if not document.pdf:
+        documents.store(document)
+    documents.send(document, at=timezone.now())
+
+
+@shared_task
+def sweep_unrendered() -> None:
+    """Make PDFs that are missing."""
+    for document_id in documents.unrendered(timezone.now(), AT_ONCE):
+        try:
+            render_document(document_id)
+        except Exception:  # as above
+            log.exception("document %s could not be rendered", document_id)
+
+
+@shared_task
+def invoice_last_month() -> None:
+    """Invoice whoever gets one invoice a month. Where it is still last month, a later run does it."""
+    now = timezone.now()
+    period = invoicing.month_before(now, "UTC")
+    for account_id in invoicing.due_accounts(period):
+        account = BillingAccount.objects.get(pk=account_id)
+        try:
+            issued = invoicing.issue(account, period, by=None, at=now)
+        except (invoicing.AlreadyIssued, invoicing.NothingToInvoice, invoicing.MonthNotOver):
+            continue
+        for document in issued:
+            render_document.delay(document.pk)
+
+
+@shared_task
+def energy_reports_last_month() -> None:
+    """Make last month's energy report of every site where cars charged."""
+    now = timezone.now()
+    for site_id, period in reports.sites_to_report(now):
+        reports.energy_report(Site.objects.select_related("operator").get(pk=site_id), period, now=now)

@@ -1,0 +1,122 @@
+"""How a session ends: its energy reckoned from everything stored, its facts frozen, doubts noted."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from sessions.models import HOLDS, ChargingSession, MeterReading, ReviewReason, SessionEvidence
+from sessions.readings import Sample, StateChange, reckon
+from sessions.running import forget, tell
+from stations.models import StatusChange
+from stations.ocpp.batch import Batch, StationRef, update
+from stations.registry import plausible
+
+CLOCK_OFF = dt.timedelta(minutes=5)
+LATE_END_GRACE = dt.timedelta(minutes=15)
+
+RECKONED = frozenset(
+    {
+        ReviewReason.METER_BACKWARDS,
+        ReviewReason.STOP_BEFORE_START,
+        ReviewReason.OVER_POWER,
+        ReviewReason.JUMP,
+        ReviewReason.NO_READING,
+        ReviewReason.SEQ_GAP,
+    }
+)
+
+
+def when(reported: dt.datetime | None, offline: bool, at: dt.datetime) -> tuple[dt.datetime, list[str]]:
+    """Return the time that counts for a reported one, and what is to be noted about it."""
+    plain = plausible(reported, at)
+    if plain is None:
+        return at, [ReviewReason.IMPLAUSIBLE_TIME]
+    if offline:
+        return plain, [ReviewReason.OFFLINE_REPLAY]
+    if abs(at - plain) > CLOCK_OFF:
+        return plain, [ReviewReason.CLOCK_OFFSET]
+    return plain, []
+
+
+def merged(reasons: Sequence[str], more: Iterable[str]) -> list[str]:
+    """Return both lists of reasons, each reason once, in order."""
+    return list(dict.fromkeys([*map(str, reasons), *map(str, more)]))
+
+
+def close_without_end(
+    station: StationRef, session: ChargingSession, reason: str, *, at: dt.datetime, tx: Batch
+) -> None:
+    """End a session whose end was never told, at its last proven reading; no idle time after it.
+
+    Its bill waits a while, for the true end may still come.
+    """
+    session.stopped_at = max(session.last_reading_at or session.started_at, session.started_at)
+    session.stop_received_at = at
+    session.status = ChargingSession.Status.ENDED
+    session.review = merged(session.review, [reason, ReviewReason.ESTIMATED_END])
+    session.settle_after = at + LATE_END_GRACE
+    freeze(station, session, tx)
+    forget(station, session, tx)
+    tell(station, session, tx)
+
+
+def freeze(station: StationRef, session: ChargingSession, tx: Batch) -> None:
+    """Reckon energy and facts of an ended session from everything stored, and save it."""
+    assert session.stopped_at is not None
+    rows = MeterReading.objects.filter(session_id=session.pk).order_by("at", "received_at")
+    samples: list[Sample] = []
+    states: list[StateChange] = []
+    for row in rows.values_list(
+        "at", "energy_wh", "current_a", "current_l1", "current_l2", "current_l3", "charging_state"
+    ):
+        phases = [amps for amps in row[3:6] if amps is not None]
+        current = sum(phases, Decimal(0)) if phases else row[2]
+        samples.append(Sample(row[0], row[1], current))
+        if row[6] and (not states or states[-1].state != row[6]):
+            states.append(StateChange(row[0], row[6]))
+    if not states and session.connector_id is not None:
+        states = _states_of_connector(session.connector_id, session.started_at, session.stopped_at)
+    result = reckon(
+        start=session.started_at,
+        end=session.stopped_at,
+        meter_start=session.meter_start_wh,
+        meter_stop=session.meter_stop_wh,
+        samples=samples,
+        states=states,
+        time_zone=session.time_zone,
+        max_power_w=station.max_power_w,
+        estimated_end=ReviewReason.ESTIMATED_END in session.review,
+    )
+    reasons = set(result.reasons)
+    if _has_gap(session):
+        reasons.add(ReviewReason.SEQ_GAP)
+    session.review = merged([r for r in session.review if r not in RECKONED], sorted(reasons))
+    session.energy_wh = result.energy_wh
+    session.meter_start_wh, session.meter_stop_wh = result.meter_start_wh, result.meter_stop_wh
+    session.power_w = None
+    session.facts = result.facts.to_json()
+    session.facts_digest = result.facts.digest()
+    update(session)
+    if not any(reason in HOLDS for reason in session.review):
+        tx.follow_up("billing.tasks.rate_session", session.pk)
+
+
+def _states_of_connector(connector_id: int, start_at: dt.datetime, end_at: dt.datetime) -> list[StateChange]:
+    changes = StatusChange.objects.filter(connector_id=connector_id, at__gte=start_at, at__lte=end_at)
+    return [StateChange(at, status) for at, status in changes.order_by("at", "id").values_list("at", "status")]
+
+
+def _has_gap(session: ChargingSession) -> bool:
+    """Tell whether events are missing between the first and the last number (2.x), where numbers rise at all."""
+    if session.seq_end is None:
+        return False
+    if session.seq_start is None:
+        return True  # the start itself is missing
+    if session.seq_end == session.seq_start:
+        return False  # a station that never counts
+    numbers = set(
+        SessionEvidence.objects.filter(session=session, seq_no__isnull=False).values_list("seq_no", flat=True)
+    )
+    return len(numbers) != max(numbers) - min(numbers) + 1
