@@ -266,6 +266,7 @@ class Audit(Endpoint):
     filterset_class = AuditFilter
     serializer_class = AuditOut
 
+    @extend_schema(responses=AuditOut(many=True))
     def get(self, request: Request) -> Response:
         """List audit entries, the newest first."""
         return self.page(self.get_queryset(), _entries)

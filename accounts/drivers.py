@@ -61,7 +61,7 @@ def retire_driver(driver: Driver, *, by: audit.By, at: dt.datetime) -> Driver:
 
 
 def _locked(driver: Driver) -> Driver:
-    row: Driver = Driver.objects.select_for_update().get(pk=driver.pk)
+    row: Driver = Driver.objects.select_for_update(no_key=True).get(pk=driver.pk)
     if row.retired_at is not None:
         raise DriverRetired(_("This driver is retired."))
     return row

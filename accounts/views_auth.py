@@ -66,12 +66,17 @@ Outer = Callable[Concatenate[HttpRequest, P], Answer]
 
 def acting(request: HttpRequest) -> Membership | None:
     """Return the membership this person acts in: the chosen operator's, else their first; None without any."""
+    return acting_as(request.user, request.session)
+
+
+def acting_as(user: Any, session: Any) -> Membership | None:
+    """The same where there is no request: ``session`` holds what this browser remembers (`get`)."""
     rows = list(
-        Membership.objects.filter(user=request.user).select_related("operator", "user").order_by("pk")
-        if request.user.is_authenticated
+        Membership.objects.filter(user=user).select_related("operator", "user").order_by("pk")
+        if user.is_authenticated
         else ()
     )
-    chosen = request.session.get(CHOSEN_OPERATOR)
+    chosen = session.get(CHOSEN_OPERATOR)
     return next((row for row in rows if str(row.operator.uuid) == chosen), rows[0] if rows else None)
 
 

@@ -59,11 +59,11 @@ def decide(
         return _no(TokenStatus.BLOCKED, "blocked", token, is_pin=is_pin)
     if not token.is_usable(at):
         return _no(TokenStatus.EXPIRED, "expired", token, is_pin=is_pin)
-    if token.driver is not None and token.driver.retired_at is not None:
+    if token.driver_retired_at is not None:
         return _no(TokenStatus.INVALID, "driver_retired", token, is_pin=is_pin)
     if token.stations and not _is_at(station, token):
         return _no(TokenStatus.NOT_AT_THIS_LOCATION, "other_station", token, is_pin=is_pin)
-    if token.operator.is_suspended:
+    if token.operator_suspended_at is not None:
         return _no(TokenStatus.INVALID, "operator_suspended", token, is_pin=is_pin)
     if start_key is not None and not token.concurrent and _charges_elsewhere(station, token, start_key, evse):
         return _no(TokenStatus.CONCURRENT_TX, "concurrent", token, is_pin=is_pin)

@@ -116,17 +116,19 @@ def due(now: dt.datetime, limit: int) -> list[int]:
 
     Those that ended less than a minute before ``now`` are left to the task that their end has started.
     """
-    ended = ChargingSession.objects.filter(status=ChargingSession.Status.ENDED, stop_received_at__lt=now - PATIENCE)
+    ended = {"session__status": ChargingSession.Status.ENDED, "session__stop_received_at__lt": now - PATIENCE}
+    open_ones = SessionBill.objects.filter(state=State.OPEN, **ended)
+    released = SessionBill.objects.filter(
+        state=State.HELD, held_reason=Held.REVIEW, session__released_at__isnull=False, **ended
+    )
+    # Only a session whose start nobody reported has no bill; it is found while it is recent, or by check_books.
     newest = ChargingSession.objects.aggregate(pk=Max("pk"))["pk"] or 0
-    waiting = (
-        ended.filter(bill__state=State.OPEN),
-        # Only a session that began without its start being reported has no bill; that is found soon or by check_books.
-        ended.filter(bill=None, pk__gt=newest - RECENT),
-        ended.filter(bill__state=State.HELD, bill__held_reason=Held.REVIEW, released_at__isnull=False),
+    unseen = ChargingSession.objects.filter(
+        status=ChargingSession.Status.ENDED, stop_received_at__lt=now - PATIENCE, bill=None, pk__gt=newest - RECENT
     )
     found: list[int] = []
-    for sessions in waiting:
-        found += sessions.order_by("pk").values_list("pk", flat=True)[: limit - len(found)]
+    for rows in (open_ones, unseen, released):
+        found += rows.order_by("pk").values_list("pk", flat=True)[: limit - len(found)]
     return found
 
 

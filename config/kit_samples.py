@@ -25,7 +25,7 @@ ZONE = ZoneInfo("Europe/Amsterdam")
 NOW = dt.datetime(2026, 11, 22, 9, 43, 19, tzinfo=ZONE)
 
 
-def shell(portal: str, current: str) -> Shell:
+def shell(portal: str, current: str, theme: str = "") -> Shell:
     def entry(name: str, label: str, icon: str, count: int | None = None, key: str = "", *, bad: bool = False) -> Entry:
         url = reverse("kit:page", args=[name]) if name else "#"
         return Entry(url, label, icon, name == current, count, f"rail:{label.lower()}", key, bad)
@@ -89,7 +89,7 @@ def shell(portal: str, current: str) -> Shell:
     }
     return Shell(
         portal=portal,
-        theme="",
+        theme=theme,
         demo=portal != "driver",
         home_url=reverse("kit:index"),
         operator="Rijnland Laden",
@@ -238,12 +238,13 @@ class _StartForm(forms.Form):
 
 
 def _actions() -> list[dict[str, Any]]:
+    answer = reverse("kit:fragment", args=["command"])
     return [
-        {"label": "Start", "icon": "play", "url": "#", "form": _StartForm()},
-        {"label": "Stop", "icon": "square", "url": "#", "confirm": {"effect": "Ends the session of card 8831. The driver pays €25.49 for 43.2 kWh.", "title": "Stop connector 1?"}},
-        {"label": "Unlock", "icon": "lock-open", "url": "#"},
-        {"label": "Update firmware", "icon": "upload", "url": "#", "disabled": "An update is already queued for tonight."},
-        {"label": "Reset", "icon": "power", "url": "#", "tone": "danger", "confirm": {"effect": "2 sessions end (€25.49 and €17.05 are billed) and 3 connectors are away for about 90 s.", "title": "Reset Harbour Quay 1?", "typed": "Harbour Quay 1"}},
+        {"label": "Start", "icon": "play", "url": answer, "form": _StartForm()},
+        {"label": "Stop", "icon": "square", "url": answer, "confirm": {"effect": "Ends the session of card 8831. The driver pays €25.49 for 43.2 kWh.", "title": "Stop connector 1?"}},
+        {"label": "Unlock", "icon": "lock-open", "url": answer},
+        {"label": "Update firmware", "icon": "upload", "url": answer, "disabled": "An update is already queued for tonight."},
+        {"label": "Reset", "icon": "power", "url": answer, "tone": "danger", "confirm": {"effect": "2 sessions end (€25.49 and €17.05 are billed) and 3 connectors are away for about 90 s.", "title": "Reset Harbour Quay 1?", "typed": "Harbour Quay 1"}},
     ]
 
 
@@ -674,6 +675,10 @@ def series() -> dict[str, Any]:
 
 def stations_empty() -> dict[str, Any]:
     return {**stations(), "page": Paginator([], 10).page(1), "map": fleet_map.draw([]), "feed": [], "panel": None}
+
+
+def command() -> dict[str, Any]:
+    return {"command": _command("accepted"), "command_url": "#", "command_words": "Unlock connector 1"}
 
 
 def driver_idle() -> dict[str, Any]:

@@ -42,6 +42,7 @@ FRAGMENTS: dict[str, tuple[str, Sample]] = {
     "feed": ("console/fragments/_feed.html", samples.stations),
     "map": ("console/fragments/_map.html", samples.stations),
     "tiles": ("console/fragments/_tiles.html", lambda: {"tiles": samples.stations()["panel"]["tiles"]}),
+    "command": ("console/fragments/_command.html", samples.command),
     "log": ("console/fragments/_log.html", samples.log_page),
     "session-rows": (
         "console/fragments/_session_rows.html",
@@ -68,7 +69,9 @@ def page(request: HttpRequest, name: str) -> HttpResponse:
     template, sample = _found(PAGES, name)
     portal = next((part for part in ("driver", "finance") if name.startswith(part)), "console")
     with timezone.override(samples.ZONE):
-        return render(request, template, {"shell": samples.shell(portal, name), **sample()})
+        return render(
+            request, template, {"shell": samples.shell(portal, name, request.COOKIES.get("theme", "")), **sample()}
+        )
 
 
 def fragment(request: HttpRequest, name: str) -> HttpResponse:

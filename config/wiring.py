@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from billing import admission
 from sessions import lifecycle
-from stations import commands, messages, registry
+from stations import commands, live_alerts, messages, registry
 from stations.live import Topic
 from stations.ocpp.inbox import Handler
 
@@ -29,4 +29,6 @@ HANDLERS: dict[type, Handler] = {
     messages.CommandAnswered: Handler(commands.finish),
 }
 
-LIVE_TOPICS: dict[str, Topic] = {}
+LIVE_TOPICS: dict[str, Topic] = {
+    "alerts": live_alerts.alerts,
+}

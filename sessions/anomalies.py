@@ -15,6 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from accounts.models import IdToken
 from sessions.models import AuthorizationAttempt, ChargingSession, MeterReading, ReviewReason
@@ -77,6 +78,7 @@ def _stuck(now: dt.datetime) -> list[Finding]:
             },
         )
         for row in rows
+        if ReviewReason.METER_BACKWARDS not in row.review  # it moves, but below where it was
     ]
 
 
@@ -90,10 +92,10 @@ def _running(now: dt.datetime) -> QuerySet[ChargingSession]:
 
 def _over_power(now: dt.datetime) -> list[Finding]:
     """Return the sessions that tell of more power or energy than their outlet is rated for."""
-    rows = ChargingSession.objects.filter(
-        Q(energy_changed_at__gt=now - JUST_MOVED) | Q(power_w__gt=F("station__max_power_w")),
-        Q(evse__max_power_w__gt=0) | Q(station__max_power_w__gt=0),
+    rows = ChargingSession.objects.annotate(rated_w=Coalesce("evse__max_power_w", "station__max_power_w")).filter(
+        Q(energy_changed_at__gt=now - JUST_MOVED) | Q(power_w__gt=F("rated_w")),
         status=ChargingSession.Status.ACTIVE,
+        rated_w__gt=0,
     )
     findings = []
     for row in rows.select_related("evse", "station"):
@@ -105,7 +107,7 @@ def _over_power(now: dt.datetime) -> list[Finding]:
 
 def _impossible(row: ChargingSession, until: dt.datetime) -> dict[str, Any] | None:
     """Return what is impossible about a session that has run until ``until``; None where nothing is."""
-    rated = (row.evse.max_power_w if row.evse is not None else None) or row.station.max_power_w
+    rated = row.station.max_power_w if row.evse is None or row.evse.max_power_w is None else row.evse.max_power_w
     if not rated:
         return None
     if row.is_open and row.power_w is not None and row.power_w > rated * OVER_POWER_FACTOR:
@@ -156,7 +158,7 @@ def look_at_held(session_id: int, *, now: dt.datetime) -> None:
     if not row.is_held or row.stopped_at is None:
         return
     findings = []
-    if ReviewReason.METER_BACKWARDS in row.review:
+    if {ReviewReason.METER_BACKWARDS, ReviewReason.JUMP} & set(row.review):  # a jump: it fell back to the last register
         findings.append(_backwards_finding(row, _fall(row)))
     if ReviewReason.OVER_POWER in row.review:
         facts = _impossible(row, row.stopped_at)

@@ -6,6 +6,8 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+from django.db import connection
+
 from sessions.models import HOLDS, ChargingSession, MeterReading, ReviewReason, SessionEvidence
 from sessions.readings import Sample, StateChange, reckon
 from sessions.running import forget, tell
@@ -99,13 +101,19 @@ def freeze(station: StationRef, session: ChargingSession, tx: Batch) -> None:
     session.facts = result.facts.to_json()
     session.facts_digest = result.facts.digest()
     update(session)
-    if not any(reason in HOLDS for reason in session.review):
+    if any(reason in HOLDS for reason in session.review):
+        tx.follow_up("sessions.tasks.look_at_held", session.pk)
+    elif ReviewReason.ESTIMATED_END not in session.review:
+        # An estimated end is billed by the sweep once `settle_after` has passed.
         tx.follow_up("billing.tasks.rate_session", session.pk)
 
 
 def _states_of_connector(connector_id: int, start_at: dt.datetime, end_at: dt.datetime) -> list[StateChange]:
-    changes = StatusChange.objects.filter(connector_id=connector_id, at__gte=start_at, at__lte=end_at)
-    return [StateChange(at, status) for at, status in changes.order_by("at", "id").values_list("at", "status")]
+    rows = StatusChange.objects.raw(
+        "SELECT * FROM stations_statuschange WHERE connector_id = %s AND at >= %s AND at <= %s ORDER BY at, id",
+        [connector_id, *(connection.ops.adapt_datetimefield_value(edge) for edge in (start_at, end_at))],
+    )
+    return [StateChange(row.at, row.status) for row in rows]
 
 
 def _has_gap(session: ChargingSession) -> bool:

@@ -336,10 +336,9 @@ def _find_open(station: StationRef, message: MeterRead, tx: Batch) -> OpenSessio
         return known.get(message.transaction_ref)
     if not message.evse:
         return None  # the main meter is never part of a session
-    for session in known.values():
-        if session.evse == message.evse:
-            return session
-    return None
+    # The newest: an earlier one may have been ended in the background, which the memory learns at the next connect.
+    here = (session for session in known.values() if session.evse == message.evse)
+    return max(here, key=lambda session: session.started_at, default=None)
 
 
 def _record_otherwise(station: StationRef, message: MeterRead, at: dt.datetime, tx: Batch) -> None:

@@ -99,8 +99,8 @@ def target_url(alert: Alert, action: str) -> str:
     return ""
 
 
-def evidence(alert: Alert) -> list[Link]:
-    """Return where it can be seen: stations, sessions, the token, the log."""
+def evidence(alert: Alert, *, people: bool) -> list[Link]:
+    """Return where it can be seen: station, log, sessions, and the token for those who may see ``people``."""
     links = []
     if alert.station is not None:
         links.append(Link(_("Station"), _url("console:station", alert.station.identity)))
@@ -109,7 +109,7 @@ def evidence(alert: Alert) -> list[Link]:
         links.append(Link(_("Site"), _url("console:site", str(alert.site.uuid))))
     sessions = [alert.facts.get("session"), *(place.get("session") for place in alert.facts.get("places", ()))]
     links.extend(Link(_("Session"), _url("console:session", session)) for session in sessions if session)
-    if "token" in alert.facts:
+    if people and "token" in alert.facts:
         links.append(Link(_("Token"), _url("console:token", alert.facts["token"])))
     return [link for link in links if link.url]
 

@@ -146,6 +146,7 @@ class Commands(Endpoint):
     filterset_class = CommandFilter
     serializer_class = CommandOut
 
+    @extend_schema(responses=CommandOut(many=True))
     def get(self, request: Request) -> Response:
         """List commands, the newest first."""
         return self.page(self.get_queryset(), lambda rows: _commands(self.actor, rows))

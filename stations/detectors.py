@@ -178,7 +178,7 @@ def _log_in_bursts(now: dt.datetime) -> list[Finding]:
         found.setdefault((row.operator_id or 0, row.identity), []).append(row)
     findings = []
     for (operator_id, identity), refusals in found.items():
-        seconds = sorted(second for row in refusals for second in row.recent if second >= window.timestamp())
+        seconds = sorted(second for row in refusals for second in row.recent if second > window.timestamp())
         if len(seconds) < settings.ALERT_BURST_COUNT:
             continue
         newest = refusals[-1]

@@ -430,6 +430,11 @@ class Alert(models.Model):
         """Whether nobody and nothing has ended it."""
         return self.resolved_at is None
 
+    @property
+    def level(self) -> Alert.Severity:
+        """The severity with its word and colour."""
+        return self.Severity(self.severity)
+
 
 def is_online(now: dt.datetime) -> models.Q:
     """Return the condition of a station that is here: an open socket at a gateway whose lease is young."""

@@ -46,7 +46,9 @@ class Ingest:
 class Charger:
     """One station. ``say`` sends one call; ``burst`` sends several in one batch of the writer."""
 
-    def __init__(self, station: Station, version: str = "1.6", *, ingest: Ingest | None = None, at: dt.datetime) -> None:
+    def __init__(
+        self, station: Station, version: str = "1.6", *, ingest: Ingest | None = None, at: dt.datetime
+    ) -> None:
         self.ingest = ingest or Ingest()
         self.adapter = versions.ADAPTERS[f"ocpp{version}"]
         self.version = version
@@ -141,7 +143,12 @@ def meter(version: str, *, ref: str, wh: int, at: dt.datetime, seq: int = 0, sta
 
 def stop(version: str, *, ref: str, meter: int, at: dt.datetime, seq: int = 0) -> Frame:
     if version == "1.6":
-        return "StopTransaction", {"transactionId": int(ref), "meterStop": meter, "timestamp": iso(at), "reason": "Local"}
+        return "StopTransaction", {
+            "transactionId": int(ref),
+            "meterStop": meter,
+            "timestamp": iso(at),
+            "reason": "Local",
+        }
     return "TransactionEvent", {
         "eventType": "Ended",
         "timestamp": iso(at),
@@ -153,5 +160,10 @@ def stop(version: str, *, ref: str, meter: int, at: dt.datetime, seq: int = 0) -
 
 
 def _value(wh: int, at: dt.datetime, context: str) -> dict[str, Any]:
-    sample = {"value": wh, "measurand": "Energy.Active.Import.Register", "context": context, "unitOfMeasure": {"unit": "Wh"}}
+    sample = {
+        "value": wh,
+        "measurand": "Energy.Active.Import.Register",
+        "context": context,
+        "unitOfMeasure": {"unit": "Wh"},
+    }
     return {"timestamp": iso(at), "sampledValue": [sample]}

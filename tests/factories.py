@@ -10,6 +10,7 @@ from accounts import tokens
 from accounts.api_keys import create_api_key
 from accounts.models import ApiKey, Driver, IdToken, Membership, Operator, User
 from accounts.roles import Role
+from stations.models import Connector, Gateway, Site, Station
 
 PASSWORD = "correct horse battery"
 NOW = dt.datetime(2026, 11, 20, 12, 0, tzinfo=dt.UTC)
@@ -41,3 +42,32 @@ def make_token(operator: Operator, value: str = "", *, type: str = IdToken.Type.
 
 def make_api_key(operator: Operator, role: Role = Role.OWNER) -> tuple[ApiKey, str]:
     return create_api_key(operator, name=f"Key {next(_number)}", role=role, by=None)
+
+
+def make_site(operator: Operator, name: str = "", **fields: Any) -> Site:
+    return Site.objects.create(
+        operator=operator,
+        **{"name": name or f"Site {next(_number)}", "time_zone": "Europe/Berlin", "country": "DE"} | fields,
+    )
+
+
+def make_station(site: Site, identity: str = "", *, connectors: int = 0, **fields: Any) -> Station:
+    """Return a station; ``connectors`` EVSEs with one connector each."""
+    identity = identity or f"ST-{next(_number)}"
+    station = Station.objects.create(
+        operator=site.operator, site=site, identity=identity, **{"name": identity} | fields
+    )
+    for number in range(1, connectors + 1):
+        evse = station.evses.create(number=number)
+        Connector.objects.create(evse=evse, number=number, status="Available", since=NOW, reported_at=NOW)
+    return station
+
+
+def connect(station: Station, protocol: str = "1.6", *, at: dt.datetime | None = None) -> Station:
+    """Let a station be held by a gateway that lives."""
+    at = at or dt.datetime.now(dt.UTC)
+    Gateway.objects.update_or_create(id="gw", defaults={"lease_at": at, "started_at": at})
+    station.gateway, station.protocol = "gw", protocol
+    station.connected_at = station.last_seen_at = at
+    station.save()
+    return station

@@ -39,7 +39,6 @@ class SessionBill(models.Model):
     session = models.OneToOneField(ChargingSession, models.PROTECT, primary_key=True, related_name="bill")
     operator = models.ForeignKey(Operator, models.PROTECT, related_name="bills")
     tariff = models.ForeignKey(Tariff, models.PROTECT, null=True, related_name="bills")
-    snapshot = models.JSONField(null=True)
     snapshot_digest = models.CharField(max_length=64, blank=True)
     frozen_at = models.DateTimeField()
     state = models.CharField(max_length=8, choices=State, default=State.OPEN)
@@ -49,7 +48,6 @@ class SessionBill(models.Model):
     excl_vat_minor = models.BigIntegerField(null=True)
     vat_minor = models.BigIntegerField(null=True)
     incl_vat_minor = models.BigIntegerField(null=True)
-    rating = models.JSONField(null=True)
     rating_digest = models.CharField(max_length=64, blank=True)
     engine_version = models.CharField(max_length=16, blank=True)
     rated_at = models.DateTimeField(null=True, blank=True)
@@ -58,6 +56,9 @@ class SessionBill(models.Model):
     country = models.CharField(max_length=2, blank=True)
     month = models.DateField(null=True)
     document = models.ForeignKey(Document, models.PROTECT, null=True, related_name="bills")
+    # The long ones last: SQLite reads a row only as far as it must.
+    snapshot = models.JSONField(null=True)
+    rating = models.JSONField(null=True)
 
     objects = scoped(site_path="session__site_id")
 
@@ -76,14 +77,8 @@ class SessionBill(models.Model):
             )
         ]
         indexes = [
-            models.Index(
-                fields=["state", "session"], name="bill_unrated", condition=models.Q(state__in=["open", "held"])
-            ),
-            models.Index(
-                fields=["account", "month"],
-                name="bill_to_invoice",
-                condition=models.Q(state="rated", document=None, account__isnull=False),
-            ),
+            models.Index(fields=["state", "session"], name="bill_by_state"),
+            models.Index(fields=["account", "month"], name="bill_to_invoice", condition=models.Q(document=None)),
             models.Index(fields=["operator", "month"], name="bill_by_month"),
         ]
         verbose_name = _("session bill")

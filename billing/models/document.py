@@ -67,7 +67,6 @@ class Document(models.Model):
     vat_minor = models.BigIntegerField()
     incl_vat_minor = models.BigIntegerField()
     language = models.CharField(max_length=8, default="en")
-    body = models.TextField()
     sha256 = models.CharField(max_length=64)
     prev_sha256 = models.CharField(max_length=64, blank=True)
     state = models.CharField(_("state"), max_length=12, choices=State, default=State.ISSUED)
@@ -75,6 +74,7 @@ class Document(models.Model):
     pdf = models.FileField(max_length=200, blank=True)
     pdf_sha256 = models.CharField(max_length=64, blank=True)
     mailed_at = models.DateTimeField(null=True, blank=True)
+    body = models.TextField()
     sessions: models.ManyToManyField[ChargingSession, Any] = models.ManyToManyField(
         ChargingSession, through="DocumentSession", related_name="documents"
     )

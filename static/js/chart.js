@@ -14,8 +14,8 @@ function loadLibrary({ library: src, libraryCss: css }) {
 
 function colours(element) {
   const probe = element.appendChild(document.createElement("i"));
-  const read = (name) => { probe.setAttribute("class", `probe-${name}`); return getComputedStyle(probe).color; };
-  const all = Object.fromEntries(["data", "area", "limit", "ink", "line"].map((name) => [name, read(name)]));
+  const read = (token) => { probe.style.color = `var(--${token})`; return getComputedStyle(probe).color; };
+  const all = { data: read("data"), area: read("charging-fill"), limit: read("bad"), ink: read("ink-2"), line: read("line") };
   probe.remove();
   return all;
 }

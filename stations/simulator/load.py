@@ -297,6 +297,8 @@ class _Client(asyncio.Protocol):
             self._transport.write(head + b"\0\0\0\0" + body)
 
     def _take(self, body: bytes) -> None:
+        if body[2:4] != b',"':
+            body = orjson.dumps(orjson.loads(body))  # a CSMS that puts blanks between the tokens
         if body.startswith(b"[2,"):
             message_id = orjson.dumps(orjson.loads(body)[1]).decode()
             self._write(TEXT, f'[4,{message_id},"NotSupported","",{{}}]'.encode())

@@ -366,9 +366,13 @@ class Uplink(abc.ABC):
             await self.call(item.action, self.complete(item), message_id=message_id)
 
     async def flush(self) -> None:
-        """Wait a moment until the outbox is empty."""
+        """Wait a moment until the outbox is empty and the last call is answered."""
         if self.online:
             await self.clock.wait(self._drained, self.timings.flush_s * self.clock.speed)
+        if self.link is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.timings.flush_s):
+                    await self.link.settle()
 
     # Calls of the CSMS.
 

@@ -215,6 +215,12 @@ class Link:
                 self._journal.write(self.identity, message_id, action, payload, result)
             return result
 
+    async def settle(self) -> None:
+        """Wait until the calls that are on their way now have their answers."""
+        await asyncio.sleep(0)
+        async with self._turn:
+            return
+
     async def send_text(self, text: str) -> None:
         """Send a text frame as it is. Raises LinkClosed."""
         try:

@@ -53,7 +53,8 @@ def test_finding_takes_one_query(tenant: Operator, type: str, django_assert_num_
     with django_assert_num_queries(1):
         found = tokens.find_token(tenant.pk, "123456")
         assert found is not None
-        assert found.driver is not None
+        assert found.driver_id is not None
+        assert found.driver_retired_at is None
 
 
 def test_a_pin_works_and_can_be_read_nowhere(tenant: Operator, owner: Membership) -> None:

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import translation
 
+from accounts import tokens
 from accounts.models import AuditEntry, Driver, Membership, Operator
 from tests.factories import NOW, make_driver, make_person, make_token
 
@@ -18,9 +19,7 @@ def test_the_account_shows_tokens_of_all_operators(browser, driver: Driver, othe
     make_token(driver.operator, "04A2B3C4", driver=driver)
     make_token(other_tenant, "04FFFFFF", driver=elsewhere)
     make_token(other_tenant, "04EEEEEE", driver=make_driver(other_tenant))
-    make_token(driver.operator, "04DDDDDD", driver=driver, label="Old").__class__.objects.filter(
-        value="04DDDDDD"
-    ).update(retired_at=NOW)
+    tokens.retire(make_token(driver.operator, "04DDDDDD", driver=driver, label="Old"), by=None, at=NOW)
     text = browser(driver).get(ACCOUNT).content.decode()
     assert "04A2B3C4" in text
     assert "04FFFFFF" in text

@@ -81,7 +81,7 @@ def test_every_anticipated_error_has_one_shape(error: Exception, status: int, bo
 def test_a_throttled_call_says_when_to_come_back() -> None:
     answer = api_error(exceptions.Throttled(wait=12.2), {})
     assert answer is not None
-    assert (answer.status_code, answer["Retry-After"], answer.data["error"]["code"]) == (429, "12", "throttled")
+    assert (answer.status_code, answer["Retry-After"], answer.data["error"]["code"]) == (429, "13", "throttled")
 
 
 def test_a_defect_is_not_dressed_up() -> None:

@@ -163,7 +163,7 @@ class Command(BaseCommand):
         url = f"ws://{options['host']}:{options['port']}/ocpp/"
         plan = settings.DATA_DIR / "demo-fleet.json"
         log = (settings.DATA_DIR / "demo-fleet.log").open("wb")
-        command = [sys.executable, "-m", "stations.simulator", "--url", url, "--plan", str(plan), "--with-parent"]
+        command = [sys.executable, "-m", "stations.simulator", "--url", url, "--plan", str(plan), "--parent", str(os.getpid())]
         return subprocess.Popen(command, cwd=settings.BASE_DIR, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
 
     def _say_where(self, options: dict[str, Any]) -> None:

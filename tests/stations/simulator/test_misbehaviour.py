@@ -111,7 +111,7 @@ async def test_late_readings_carry_their_original_time(csms, build, version):
     await plugged_and_charging(csms, station)
     await csms.wait_until(lambda: bool(csms.registers()))
     told = parse_timestamp(reading_times(csms)[0])
-    assert 55 <= (station.now() - told).total_seconds() < 100
+    assert (station.now() - told).total_seconds() >= 55
 
 
 @both_dialects

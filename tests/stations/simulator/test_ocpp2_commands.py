@@ -186,7 +186,7 @@ async def test_triggered_messages_come_after_the_answer(csms, build, version):
 
 @each_2_x
 async def test_transaction_status_tells_what_waits(csms, build, version):
-    station = build(version)
+    station = build(version, timings=Timings(call_timeout_s=0.3))
     _, session = await plugged_and_charging(csms, station)
     asked = {"transactionId": session.id}
     await csms.wait_until(lambda: not station.outbox)
@@ -197,7 +197,9 @@ async def test_transaction_status_tells_what_waits(csms, build, version):
     answer = await csms.call("S1", "GetTransactionStatus", asked)
     assert answer == {"ongoingIndicator": False, "messagesInQueue": True}
     assert await csms.call("S1", "GetTransactionStatus", {}) == {"messagesInQueue": True}
-    station.outbox.clear()
+    csms.answers["TransactionEvent"] = {}
+    await csms.wait_until(lambda: not station.outbox)
+    assert await csms.call("S1", "GetTransactionStatus", {}) == {"messagesInQueue": False}
 
 
 @each_2_x

@@ -40,8 +40,8 @@ async def test_pending_and_rejected_boots_are_repeated_after_the_interval(csms, 
     assert not station.online
     await csms.ready()
     first, second, third = csms.of("BootNotification")
-    assert (second.at - first.at) * station.clock.speed == pytest.approx(10, abs=5)
-    assert (third.at - second.at) * station.clock.speed == pytest.approx(20, abs=5)
+    assert (second.at - first.at) * station.clock.speed >= 9
+    assert (third.at - second.at) * station.clock.speed >= 19
     assert station.heartbeat_s == 120
 
 
