@@ -234,6 +234,10 @@ class IdToken(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    # Joined by `accounts.tokens.find_token`, which is the way of a tap.
+    driver_retired_at: object = None
+    operator_suspended_at: object = None
+
     objects = scoped()
 
     class Meta:

@@ -8,14 +8,19 @@ import datetime as dt
 from accounts.models import IdToken
 from accounts.tokens import find_token
 from sessions import lifecycle
-from sessions.models import AuthorizationAttempt, ChargingSession
+from sessions.models import AuthorizationAttempt
 from stations.messages import Token, TokenInfo, TokenStatus, TokenType
 from stations.models import Station
-from stations.ocpp.batch import Batch, StationRef
+from stations.ocpp.batch import Batch, StationRef, fetch
 
 WRONG_PINS = 5
 WRONG_PIN_WINDOW = dt.timedelta(minutes=10)
 PIN_LENGTHS = range(4, 9)
+
+_RUNNING = (
+    "SELECT s.station_id, s.start_key, e.number FROM charging_chargingsession s"
+    " LEFT JOIN stations_evse e ON e.id = s.evse_id WHERE s.token_id = %s AND s.status = 'active'"
+)
 
 ACCEPTED = TokenInfo(TokenStatus.ACCEPTED)
 
@@ -83,7 +88,7 @@ def _is_locked(station: StationRef, at: dt.datetime, tx: Batch) -> bool:
         station_id=station.id, is_pin=True, at__gt=at - WRONG_PIN_WINDOW, reason="unknown"
     )
     here = sum(row[1] == station.id and row[4] and row[6] == "unknown" for row in attempts)
-    return wrong.count() + here >= WRONG_PINS
+    return bool(wrong.count() + here >= WRONG_PINS)
 
 
 def _is_at(station: StationRef, token: IdToken) -> bool:
@@ -92,8 +97,7 @@ def _is_at(station: StationRef, token: IdToken) -> bool:
 
 
 def _charges_elsewhere(station: StationRef, token: IdToken, start_key: str, evse: int | None) -> bool:
-    running = ChargingSession.objects.filter(token=token, status=ChargingSession.Status.ACTIVE)
-    running = running.exclude(station_id=station.id, start_key=start_key)
-    if evse is not None:
-        running = running.exclude(station_id=station.id, evse__number=evse)
-    return running.exists()
+    for station_id, key, number in fetch(_RUNNING, [token.pk], "xxx"):
+        if station_id != station.id or (key != start_key and (evse is None or number != evse)):
+            return True
+    return False

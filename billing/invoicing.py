@@ -18,7 +18,6 @@ from django.utils.translation import gettext as _
 from accounts import audit
 from accounts.audit import By
 from accounts.errors import Refused
-from accounts.models import uuid7
 from billing import ledger
 from billing.ledger import Leg
 from billing.models import BillingAccount, Counter, Document, DocumentSession, LegalEntity, Postal, SessionBill
@@ -87,31 +86,33 @@ class Draft:
     period: dt.date | None = None
 
 
-def issue_for_session(bill: SessionBill, *, at: dt.datetime) -> Document:
-    """Issue the paper of one priced session, in the caller's transaction, who then saves the bill.
+def issue_for_sessions(bills: Sequence[tuple[SessionBill, dt.datetime]]) -> list[Document]:
+    """Issue the papers of priced sessions at their moments, in the caller's transaction, who then saves the bills.
 
     Whoever pays per use gets a receipt, the tax document that the bill then names. Whoever gets a monthly invoice gets
     a charging record.
     """
+    documents = _freeze([(_paper(bill), at) for bill, at in bills])
+    for (bill, _at), document in zip(bills, documents, strict=True):
+        if document.kind == Document.Kind.RECEIPT:
+            bill.document = document
+    return documents
+
+
+def _paper(bill: SessionBill) -> Draft:
     if bill.entity is None or bill.gross_first is None:
         raise ValueError("only a priced session has a paper")
     monthly = bill.account is not None and bill.account.mode == BillingAccount.Mode.MONTHLY
     taxes = [Tax(bill.country, rate, excl, incl - excl) for rate, excl, incl in _rates(bill)]
-    document = _freeze(
-        Draft(
-            kind=Document.Kind.CHARGING_RECORD if monthly else Document.Kind.RECEIPT,
-            entity=bill.entity,
-            account=bill.account,
-            currency=bill.currency,
-            gross_first=bill.gross_first,
-            entries=[Entry(bill, sum(tax.excl for tax in taxes), sum(tax.incl for tax in taxes))],
-            taxes=taxes,
-        ),
-        at=at,
+    return Draft(
+        kind=Document.Kind.CHARGING_RECORD if monthly else Document.Kind.RECEIPT,
+        entity=bill.entity,
+        account=bill.account,
+        currency=bill.currency,
+        gross_first=bill.gross_first,
+        entries=[Entry(bill, sum(tax.excl for tax in taxes), sum(tax.incl for tax in taxes))],
+        taxes=taxes,
     )
-    if not monthly:
-        bill.document = document
-    return document
 
 
 def issue(account: BillingAccount, period: dt.date, *, by: By, at: dt.datetime) -> list[Document]:
@@ -139,7 +140,7 @@ def issue(account: BillingAccount, period: dt.date, *, by: By, at: dt.datetime) 
             if at.astimezone(ZoneInfo(entity.time_zone)).date() < _next_month(period):
                 raise MonthNotOver(_("This month is not over yet."))
             draft = _collected(account, entity, period, bills)
-            document = _freeze(draft, at=at)
+            (document,) = _freeze([(draft, at)])
             SessionBill.objects.filter(pk__in=[bill.pk for bill in bills]).update(document=document)
             _post_rounding(document, draft, at=at, by=by)
             audit.record(by, "invoice.issued", document, number=document.number, sessions=len(bills))
@@ -239,26 +240,50 @@ def _collected(account: BillingAccount, entity: LegalEntity, period: dt.date, bi
     )
 
 
-def _freeze(draft: Draft, *, at: dt.datetime) -> Document:
-    """Draw the next number of the series and store the document; both or neither, with the caller's transaction."""
-    entity = draft.entity
-    issue_date = at.astimezone(ZoneInfo(entity.time_zone)).date()
-    counter, _new = Counter.objects.select_for_update().get_or_create(
-        entity=entity, kind=draft.kind, year=issue_date.year
+def _freeze(drafts: Sequence[tuple[Draft, dt.datetime]]) -> list[Document]:
+    """Draw the next numbers and store the documents; both or neither, with the caller's transaction."""
+    dates = [at.astimezone(ZoneInfo(draft.entity.time_zone)).date() for draft, at in drafts]
+    series = [(draft.entity.pk, draft.kind, day.year) for (draft, _at), day in zip(drafts, dates, strict=True)]
+    counters = {}
+    for entity_id, kind, year in sorted(set(series)):
+        counters[entity_id, kind, year], _new = Counter.objects.select_for_update().get_or_create(
+            entity_id=entity_id, kind=kind, year=year
+        )
+    documents = [
+        _numbered(draft, counters[key], day, at=at) for (draft, at), key, day in zip(drafts, series, dates, strict=True)
+    ]
+    Document.objects.bulk_create(documents)
+    for counter in counters.values():
+        counter.save(update_fields=["last", "last_sha256"])
+    DocumentSession.objects.bulk_create(
+        DocumentSession(
+            document=document,
+            session_id=entry.bill.pk,
+            excl_vat_minor=entry.excl,
+            vat_minor=entry.incl - entry.excl,
+            incl_vat_minor=entry.incl,
+        )
+        for document, (draft, _at) in zip(documents, drafts, strict=True)
+        for entry in draft.entries
     )
-    sequence = counter.last + 1
-    number = f"{PREFIXES[Document.Kind(draft.kind)]}-{issue_date.year}-{sequence:06}"
+    return documents
+
+
+def _numbered(draft: Draft, counter: Counter, issue_date: dt.date, *, at: dt.datetime) -> Document:
+    """Return the next document of a series; the counter goes on, both are saved by the caller."""
+    entity = draft.entity
+    counter.last += 1
+    number = f"{PREFIXES[Document.Kind(draft.kind)]}-{counter.year}-{counter.last:06}"
     due = issue_date + dt.timedelta(days=PAYMENT_DAYS) if draft.kind == Document.Kind.INVOICE else None
     language = draft.account.language if draft.account else "en"
     body = canonical(_body(draft, number=number, issue_date=issue_date, due=due, at=at, language=language))
-    document = Document.objects.create(
-        uuid=uuid7(),
+    document = Document(
         operator_id=entity.operator_id,
         entity=entity,
         account=draft.account,
         kind=draft.kind,
-        year=issue_date.year,
-        sequence=sequence,
+        year=counter.year,
+        sequence=counter.last,
         number=number,
         issued_at=at,
         period=draft.period,
@@ -273,18 +298,7 @@ def _freeze(draft: Draft, *, at: dt.datetime) -> Document:
         prev_sha256=counter.last_sha256,
         due_at=at + dt.timedelta(days=PAYMENT_DAYS) if due else None,
     )
-    counter.last, counter.last_sha256 = sequence, document.sha256
-    counter.save(update_fields=["last", "last_sha256"])
-    DocumentSession.objects.bulk_create(
-        DocumentSession(
-            document=document,
-            session_id=entry.bill.pk,
-            excl_vat_minor=entry.excl,
-            vat_minor=entry.incl - entry.excl,
-            incl_vat_minor=entry.incl,
-        )
-        for entry in draft.entries
-    )
+    counter.last_sha256 = document.sha256
     return document
 
 

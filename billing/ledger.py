@@ -43,8 +43,8 @@ class Account:
     kind: str
     owner: str
     currency: str
-    billing_account_id: int | None = None
-    min_balance: int | None = None
+    billing_account_id: int | None = dataclasses.field(default=None, compare=False)
+    min_balance: int | None = dataclasses.field(default=None, compare=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,6 +77,19 @@ def vat_payable(entity: LegalEntity, country: str, rate: Decimal, currency: str)
     return Account(Kind.VAT_PAYABLE, f"entity:{entity.pk}/{country}/{plain(rate)}", currency)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Posting:
+    """Balanced legs that belong together, and the key under which they are posted once."""
+
+    operator_id: int
+    kind: str
+    key: str
+    legs: Sequence[Leg]
+    at: dt.datetime
+    session_id: int | None = None
+    document_id: int | None = None
+
+
 def post(
     operator_id: int,
     *,
@@ -93,40 +106,38 @@ def post(
     Legs of one account are added up and zeros dropped. The same key with the same legs returns the first posting
     and changes nothing. Raises `Unbalanced`, `KeyReused` and `InsufficientFunds`; nothing is posted then.
     """
-    amounts = _added_up(legs)
+    (txn,) = post_all([Posting(operator_id, kind, key, legs, at, session_id, document_id)], by=by)
+    return txn
+
+
+def post_all(postings: Sequence[Posting], *, by: By = None) -> list[LedgerTxn]:
+    """Post several as `post` does one, all or none; return their transactions in the same order."""
+    wanted = {posting.key: _added_up(posting) for posting in postings}
     with transaction.atomic():
-        txn = LedgerTxn(
-            operator_id=operator_id,
-            kind=kind,
-            idempotency_key=key,
-            session_id=session_id,
-            document_id=document_id,
-            posted_at=at,
-            actor=str(by or "Voltyard")[:160],
-        )
+        txns = {
+            posting.key: LedgerTxn(
+                operator_id=posting.operator_id,
+                kind=posting.kind,
+                idempotency_key=posting.key,
+                session_id=posting.session_id,
+                document_id=posting.document_id,
+                posted_at=posting.at,
+                actor=str(by or "Voltyard")[:160],
+            )
+            for posting in sorted(postings, key=lambda posting: posting.key)
+        }
         # Two writers with one key meet here: the second waits for the first and then finds its row.
-        LedgerTxn.objects.bulk_create([txn], ignore_conflicts=True)
-        stored = LedgerTxn.objects.get(idempotency_key=key)
-        if stored.uuid != txn.uuid:
-            asked = {(name.kind, name.owner, name.currency): amount for name, amount in amounts.items()}
-            if stored.operator_id != operator_id or _posted(stored) != asked:
+        LedgerTxn.objects.bulk_create(txns.values(), ignore_conflicts=True)
+        stored = {txn.idempotency_key: txn for txn in LedgerTxn.objects.filter(idempotency_key__in=txns)}
+        new = {}
+        for key, txn in stored.items():
+            if txn.uuid == txns[key].uuid:
+                new[key] = txn
+            elif txn.operator_id != txns[key].operator_id or _posted(txn) != wanted[key]:
                 raise KeyReused(f"{key} was posted before with other legs")
-            return stored
-        accounts = _locked(operator_id, list(amounts))
-        for name, amount in amounts.items():
-            account = accounts[name]
-            least = account.min_balance
-            if amount < 0 and least is not None and account.balance - account.held + amount < least:
-                raise InsufficientFunds(_("The balance does not cover this."))
-        LedgerLeg.objects.bulk_create(
-            LedgerLeg(txn=stored, account=accounts[name], currency=name.currency, amount=amount)
-            for name, amount in amounts.items()
-        )
-        LedgerAccount.objects.filter(pk__in=[account.pk for account in accounts.values()]).update(
-            balance=models.F("balance")
-            + models.Case(*(models.When(pk=accounts[name].pk, then=amount) for name, amount in amounts.items()))
-        )
-    return stored
+        if new:
+            _write([(txn, wanted[key]) for key, txn in new.items()])
+    return [stored[posting.key] for posting in postings]
 
 
 def balance(operator_id: int, account: Account) -> int:
@@ -137,36 +148,62 @@ def balance(operator_id: int, account: Account) -> int:
     return next(iter(found), 0)
 
 
-def _added_up(legs: Sequence[Leg]) -> dict[Account, int]:
+# An account of an operator: (operator, kind, owner, currency).
+_Name = tuple[int, str, str, str]
+
+
+def _name(operator_id: int, account: Account) -> _Name:
+    return operator_id, account.kind, account.owner, account.currency
+
+
+def _added_up(posting: Posting) -> dict[Account, int]:
     amounts: dict[Account, int] = defaultdict(int)
     sums: dict[str, int] = defaultdict(int)
-    for leg in legs:
+    for leg in posting.legs:
         amounts[leg.account] += leg.amount
         sums[leg.account.currency] += leg.amount
     amounts = {account: amount for account, amount in amounts.items() if amount}
     if not amounts or any(sums.values()):
-        raise Unbalanced(f"legs sum to {dict(sums)}")
+        raise Unbalanced(f"the legs of {posting.key} sum to {dict(sums)}")
     return amounts
 
 
-def _locked(operator_id: int, names: Sequence[Account]) -> dict[Account, LedgerAccount]:
+def _write(postings: Sequence[tuple[LedgerTxn, dict[Account, int]]]) -> None:
+    accounts = _locked({_name(txn.operator_id, one): one for txn, amounts in postings for one in amounts})
+    legs = []
+    moved: dict[int, int] = defaultdict(int)
+    for txn, amounts in postings:
+        for one, amount in amounts.items():
+            row = accounts[_name(txn.operator_id, one)]
+            moved[row.pk] += amount
+            if amount < 0 and row.min_balance is not None and row.balance + moved[row.pk] - row.held < row.min_balance:
+                raise InsufficientFunds(_("The balance does not cover this."))
+            legs.append(LedgerLeg(txn=txn, account=row, currency=one.currency, amount=amount))
+    LedgerLeg.objects.bulk_create(legs)
+    changes = [models.When(pk=pk, then=amount) for pk, amount in moved.items()]
+    LedgerAccount.objects.filter(pk__in=moved).update(balance=models.F("balance") + models.Case(*changes))
+
+
+def _locked(names: dict[_Name, Account]) -> dict[_Name, LedgerAccount]:
+    """Return the accounts locked in the order of their keys; those that are missing are opened."""
     wanted = models.Q()
-    for name in names:
-        wanted |= models.Q(kind=name.kind, owner=name.owner, currency=name.currency)
-    rows = LedgerAccount.objects.select_for_update(no_key=True).filter(wanted, operator_id=operator_id).order_by("pk")
-    found = {(row.kind, row.owner, row.currency): row for row in rows}
-    missing = [name for name in names if (name.kind, name.owner, name.currency) not in found]
+    for operator_id, kind, owner, currency in names:
+        wanted |= models.Q(operator_id=operator_id, kind=kind, owner=owner, currency=currency)
+    rows = LedgerAccount.objects.select_for_update(no_key=True).filter(wanted).order_by("pk")
+    found = {(row.operator_id, row.kind, row.owner, row.currency): row for row in rows}
+    missing = sorted(names.keys() - found.keys())
     if missing:
-        missing.sort(key=lambda name: (name.kind, name.owner, name.currency))
         LedgerAccount.objects.bulk_create(
-            (LedgerAccount(operator_id=operator_id, **dataclasses.asdict(name)) for name in missing),
+            (LedgerAccount(operator_id=name[0], **dataclasses.asdict(names[name])) for name in missing),
             ignore_conflicts=True,
         )
-        found = {(row.kind, row.owner, row.currency): row for row in rows.all()}
-    return {name: found[name.kind, name.owner, name.currency] for name in names}
+        found = {(row.operator_id, row.kind, row.owner, row.currency): row for row in rows.all()}
+    return found
 
 
-def _posted(txn: LedgerTxn) -> dict[tuple[str, str, str], int]:
+def _posted(txn: LedgerTxn) -> dict[Account, int]:
+    """Return the legs of a posting as they were asked for."""
     return {
-        (leg.account.kind, leg.account.owner, leg.currency): leg.amount for leg in txn.legs.select_related("account")
+        Account(leg.account.kind, leg.account.owner, leg.currency): leg.amount
+        for leg in txn.legs.select_related("account")
     }

@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from django.db import models, transaction
-from django.db.models.functions import Coalesce
+from django.db import transaction
+from django.db.models import Q
 
 from accounts import audit
 from accounts.audit import By
@@ -16,9 +16,11 @@ from accounts.models import Driver, uuid7
 from accounts.scoping import Actor
 from billing import tariff_object
 from billing.models import SessionBill, Tariff, TariffAssignment, VatCategory
+from billing.price_list import applicable
 from billing.snapshot import Snapshot, TariffError
 from sessions.models import ChargingSession
 from stations.models import Site, Station
+from stations.ocpp.batch import fetch, insert
 
 Dimension = TariffAssignment.Dimension
 State, Held = SessionBill.State, SessionBill.Held
@@ -80,41 +82,25 @@ def retire(tariff: Tariff, *, by: By, at: dt.datetime) -> None:
     tariff.refresh_from_db()
 
 
-def applicable(session: ChargingSession) -> Tariff | None:
-    """Return the tariff a session begins with: the most specific that is valid, then the latest; None where none is.
-
-    A driver outweighs a group, a group a station, a station a connector type, that a site, that the operator.
-    """
-    at, token = session.started_at, session.token
-    groups = {session.driver.group if session.driver else "", token.group if token else ""} - {""}
-    here = models.Q(assignments__site_id=session.site_id) | models.Q(assignments__station_id=session.station_id)
-    if session.connector is not None:
-        here |= models.Q(assignments__dimension=Dimension.CONNECTOR_TYPE, assignments__text=session.connector.type)
-    if groups:
-        here |= models.Q(assignments__dimension=Dimension.GROUP, assignments__text__in=groups)
-    if session.driver_id is not None:
-        here |= models.Q(assignments__driver_id=session.driver_id)
-    return (
-        Tariff.objects.filter(operator_id=session.operator_id, valid_from__lte=at)
-        .filter(models.Q(valid_to=None) | models.Q(valid_to__gt=at))
-        .filter(models.Q(retired_at=None) | models.Q(retired_at__gt=at))
-        # Every dimension the tariff uses must have a match: the matched ones sum up to all of them.
-        .annotate(matched=Coalesce(models.Sum("assignments__dimension", distinct=True, filter=here), 0))
-        .filter(matched=models.F("rank"))
-        .order_by("-rank", "-valid_from", "-id")
-        .first()
-    )
-
-
 def freeze(session: ChargingSession, *, at: dt.datetime) -> SessionBill:
     """Give a session its bill with the tariff of its start, in the caller's transaction.
 
     A second call changes nothing, unless no tariff was found before: then the bill stays held, or takes the one that
     is found now.
     """
-    bill = SessionBill.objects.filter(pk=session.pk).first()
-    if bill is not None and bill.snapshot is not None:
+    known = fetch("SELECT snapshot_digest FROM billing_sessionbill WHERE session_id = %s", [session.pk], "x")
+    if known:
+        bill = SessionBill.objects.get(pk=session.pk)
+        if bill.snapshot is None:
+            with_tariff(session, bill, at=at).save()
         return bill
+    bill = with_tariff(session, None, at=at)
+    insert(bill)
+    return bill
+
+
+def with_tariff(session: ChargingSession, bill: SessionBill | None, *, at: dt.datetime) -> SessionBill:
+    """Return the session's bill, made where there is none, with the tariff of its start; nothing is saved."""
     tariff = applicable(session)
     if bill is None:
         bill = SessionBill(session=session, operator_id=session.operator_id, frozen_at=at)
@@ -124,7 +110,6 @@ def freeze(session: ChargingSession, *, at: dt.datetime) -> SessionBill:
         bill.state, bill.held_reason = State.OPEN, Held.NONE
         bill.tariff, bill.currency, bill.frozen_at = tariff, tariff.currency, at
         bill.snapshot, bill.snapshot_digest = tariff.snapshot, tariff.digest
-    bill.save()
     return bill
 
 
@@ -204,7 +189,7 @@ def _site(actor: Actor, value: str) -> TariffAssignment | None:
 
 def _station(actor: Actor, value: str) -> TariffAssignment | None:
     known = Station.objects.visible_to(actor)
-    station = known.filter(models.Q(identity=value) | models.Q(uuid=_uuid(value))).first()
+    station = known.filter(Q(identity=value) | Q(uuid=_uuid(value))).first()
     return TariffAssignment(dimension=Dimension.STATION, station=station) if station else None
 
 

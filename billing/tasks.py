@@ -11,7 +11,9 @@ from billing import documents, invoicing, reports, settlement
 from billing.models import BillingAccount, Document
 from stations.models import Site
 
-AT_ONCE = 100
+SESSIONS_AT_ONCE = 500
+SLICE = 20
+PAPERS_AT_ONCE = 50
 log = logging.getLogger("voltyard.billing")
 
 
@@ -29,11 +31,16 @@ def rate_session(session_id: int) -> None:
 @shared_task
 def sweep_unrated() -> None:
     """Price what waits."""
-    for session_id in settlement.due(timezone.now(), AT_ONCE):
+    now = timezone.now()
+    waiting = settlement.due(now, SESSIONS_AT_ONCE)
+    for first in range(0, len(waiting), SLICE):
+        part = waiting[first : first + SLICE]
         try:
-            rate_session(session_id)
+            settlement.settle_many(dict.fromkeys(part, now))
         except Exception:  # one that fails must not keep the others waiting
-            log.exception("session %s could not be priced", session_id)
+            log.exception("a slice of sessions could not be priced; they are tried one by one")
+            for session_id in part:
+                rate_session.delay(session_id)
 
 
 @shared_task
@@ -48,7 +55,7 @@ def render_document(document_id: int) -> None:
 @shared_task
 def sweep_unrendered() -> None:
     """Make PDFs that are missing."""
-    for document_id in documents.unrendered(timezone.now(), AT_ONCE):
+    for document_id in documents.unrendered(timezone.now(), PAPERS_AT_ONCE):
         try:
             render_document(document_id)
         except Exception:  # as above

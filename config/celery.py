@@ -42,7 +42,10 @@ def configured() -> Celery:
 
     folder = settings.DATA_DIR / "broker"
     if settings.REDIS_URL:
-        transport: dict[str, Any] = {"broker_url": settings.REDIS_URL, "broker_transport_options": {"visibility_timeout": 600}}
+        transport: dict[str, Any] = {
+            "broker_url": settings.REDIS_URL,
+            "broker_transport_options": {"visibility_timeout": 600},
+        }
     else:
         for part in ("queue", "control", "processed"):
             (folder / part).mkdir(parents=True, exist_ok=True)
@@ -78,6 +81,8 @@ def configured() -> Celery:
 
 
 SCHEDULE: dict[str, dict[str, Any]] = {
+    "jobs.heartbeat.now": every(10, "config.tasks.heartbeat"),
+    "jobs.heartbeat.slow": every(10, "config.tasks.heartbeat", SLOW),
     "commands.sweep": every(5, "stations.tasks.sweep_commands"),
     "stations.detect": every(2, "stations.tasks.detect"),
     "sessions.detect": every(2, "sessions.tasks.detect"),
@@ -91,7 +96,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "billing.energy": monthly(1, 4, "billing.tasks.energy_reports_last_month"),
 }
 
-app.autodiscover_tasks(["accounts", "stations", "sessions", "billing"])
+app.autodiscover_tasks(["accounts", "stations", "sessions", "billing", "config"])
 
 
 def publish(follow_ups: Sequence[FollowUp]) -> None:

@@ -210,11 +210,10 @@ def build_shell(request: HttpRequest) -> Shell:
     user = getattr(request, "user", None)
     match = request.resolver_match
     portal = next((part for part in (match.namespaces if match else ()) if part in PORTALS), "")
-    chosen = request.COOKIES.get("theme", "")
     if not isinstance(user, User):
         return Shell(
             portal=portal,
-            theme=chosen if chosen in THEMES else "",
+            theme=chosen_theme(request),
             demo=settings.DEMO,
             home_url="/",
             language_url=_url("set_language"),
@@ -223,10 +222,9 @@ def build_shell(request: HttpRequest) -> Shell:
     driver: Driver | None = getattr(request, "driver", None)
     portal = portal or ("console" if membership else "driver")  # pages about one's own account
     here = membership.operator if membership and portal != "driver" else driver.operator if driver else None
-    theme = chosen or user.theme
     return Shell(
         portal=portal,
-        theme=theme if theme in THEMES else "",
+        theme=chosen_theme(request) or (user.theme if user.theme in THEMES else ""),
         demo=settings.DEMO,
         home_url=_first_url(PORTALS[portal]),
         operator=here.name if here else "",
@@ -241,6 +239,12 @@ def build_shell(request: HttpRequest) -> Shell:
         language_url=_url("set_language"),
         logout_url=_url("account_logout"),
     )
+
+
+def chosen_theme(request: HttpRequest) -> str:
+    """Return the theme this browser was switched to, empty where it follows the person or the device."""
+    theme = request.COOKIES.get("theme", "")
+    return theme if theme in THEMES else ""
 
 
 def _groups(
@@ -285,6 +289,8 @@ def _portals(portal: str, user: User, membership: Membership | None) -> tuple[En
         ways.append(("finance:overview", _("Finance"), "file-text"))
     if portal != "driver" and user.drivers.exists():
         ways.append(("driver:session", _("My charging"), "zap"))
+    if user.is_staff:
+        ways.append(("staff:operators", _("Installation"), "server"))
     return _links(tuple(ways))
 
 

@@ -29,7 +29,7 @@ from billing.sellers import ensure_legal_entity
 from sessions.models import ChargingSession, MeterReading, TransactionNumber
 from sessions.readings import Sample, StateChange, reckon
 from sessions.running import READINGS, reading_row
-from stations.messages import ConnectorState, Reading
+from stations.messages import ConnectorState, Reading, TokenStatus
 from stations.models import Connector, Evse, Site, Station, StatusChange
 from stations.ocpp.handshake import credential_purpose
 
@@ -63,8 +63,11 @@ KINDS = (
     (150_000, 2, "dc", "IEC_62196_T2_COMBO", "Yard DC 150"),
     (300_000, 2, "dc", "IEC_62196_T2_COMBO", "Yard DC 300"),
 )
-FIRST_NAMES = "Anna Ben Clara Daan Eva Felix Greta Hugo Ida Jonas Klara Liam Mila Noah Olga Paul Romy Sem Tess Uwe".split()
-LAST_NAMES = "Visser Bakker Peeters Janssens Müller Schmidt Weber Fischer Becker Wagner Martin Bernard Petit Moreau".split()
+FIRST_NAMES = ("Anna", "Ben", "Clara", "Daan", "Eva", "Felix", "Greta", "Hugo", "Ida", "Jonas", "Klara", "Liam", "Mila", "Noah")
+    "Anna Ben Clara Daan Eva Felix Greta Hugo Ida Jonas Klara Liam Mila Noah Olga Paul Romy Sem Tess Uwe".split()
+)
+LAST_NAMES = ("Visser", "Bakker", "Peeters", "Janssens", "Müller", "Schmidt", "Weber", "Fischer", "Becker", "Martin", "Moreau")
+)
 
 PEOPLE = (
     ("operator", "operator@demo.voltyard.example", "Lena Visser"),
@@ -214,15 +217,18 @@ def _stations(
 
 
 def _misbehaviour(number: int) -> dict[str, Any]:
-    return {
-        5: {"faulted_connector": 1},
-        6: {"never_connects": True},
-        13: {"offline_after_s": 240.0, "offline_for_s": 90.0},
-        19: {"clock_offset_s": 3 * 3600.0},
-        22: {"duplicate_rate": 0.3},
-        29: {"firmware_fails": True},
-        34: {"refused_cards": 2},
-    }.get(number, {})
+    return _TROUBLES.get(number, {})
+
+
+_TROUBLES: dict[int, dict[str, Any]] = {
+    5: {"faulted_connector": 1},
+    6: {"never_connects": True},
+    13: {"offline_after_s": 240.0, "offline_for_s": 90.0},
+    19: {"clock_offset_s": 3 * 3600.0},
+    22: {"duplicate_rate": 0.3},
+    29: {"firmware_fails": True},
+    34: {"refused_cards": 2},
+}
 
 
 def _tariffs(operator: Operator, now: dt.datetime) -> None:
@@ -295,7 +301,9 @@ def _draw(
         for _ in range(round(SESSIONS_A_DAY * rng.uniform(0.7, 1.3))):
             pole = rng.choice(poles)
             evse, connector = rng.choice(pole.evses)
-            hour = rng.choices(range(24), weights=[1, 1, 1, 1, 1, 2, 4, 8, 9, 7, 6, 6, 7, 6, 6, 7, 9, 12, 12, 9, 6, 4, 3, 2])[0]
+            hour = rng.choices(
+                range(24), weights=[1, 1, 1, 1, 1, 2, 4, 8, 9, 7, 6, 6, 7, 6, 6, 7, 9, 12, 12, 9, 6, 4, 3, 2]
+            )[0]
             start = midnight + dt.timedelta(hours=hour, minutes=rng.randrange(60), seconds=rng.randrange(60))
             if start < busy.get(evse.pk, start) or start > now - dt.timedelta(hours=6):
                 continue
@@ -305,7 +313,16 @@ def _draw(
             mean_w = pole.power_w * rng.uniform(0.35, 0.62)
             number += 1
             session, values = _session(
-                pole, evse, connector, token, start, charge_min, idle_min, mean_w, registers, number,
+                pole,
+                evse,
+                connector,
+                token,
+                start,
+                charge_min,
+                idle_min,
+                mean_w,
+                registers,
+                number,
                 with_readings=day <= READINGS_DAYS,
             )
             assert session.stopped_at is not None
@@ -371,7 +388,7 @@ def _session(
         start_key=f"history:{number}",
         protocol="1.6",
         status=ChargingSession.Status.ENDED,
-        token_status="Accepted",
+        token_status=TokenStatus.ACCEPTED.value,
         started_at=start,
         start_received_at=start,
         stopped_at=end,
@@ -396,7 +413,9 @@ def _availability(poles: Sequence[Pole], rng: random.Random, now: dt.datetime) -
     for pole in poles:
         for _evse, connector in pole.evses:
             first = now - dt.timedelta(days=40)
-            changes.append(StatusChange(connector=connector, status=ConnectorState.AVAILABLE, at=first, received_at=first))
+            changes.append(
+                StatusChange(connector=connector, status=ConnectorState.AVAILABLE, at=first, received_at=first)
+            )
             if rng.random() < 0.25:
                 down = now - dt.timedelta(days=rng.uniform(2, 28))
                 up = down + dt.timedelta(hours=rng.uniform(1, 30))

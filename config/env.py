@@ -59,7 +59,16 @@ class Environment:
 
     def flag(self, name: str, default: bool) -> bool:
         """Return a truth value written 1/0, true/false, yes/no, on/off."""
-        words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+        words = {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }
 
         def parse(value: str) -> bool:
             try:

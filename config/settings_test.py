@@ -1,11 +1,14 @@
 """Settings of the test suite: fast hasher, a database file of its own, nothing outside this machine."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
-_worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-_dir = Path(tempfile.gettempdir()) / f"voltyard-test-{os.getuid()}-{_worker}"
+# A folder of this process alone, so that two runs at once do not share a database; gone when it ends.
+_dir = Path(tempfile.mkdtemp(prefix="voltyard-test-"))
+atexit.register(shutil.rmtree, _dir, ignore_errors=True)
 os.environ["DATA_DIR"] = str(_dir)
 os.environ.setdefault("SECRET_KEY", "test-only-secret-key-of-enough-length")
 os.environ.setdefault("CREDENTIAL_KEYS", "t1:dGVzdC1vbmx5LWNyZWRlbnRpYWwta2V5LTMyLWJ5dGVzISE=")

@@ -15,6 +15,7 @@ from django.urls import path, reverse
 from django.utils import timezone
 
 from config import kit_samples as samples
+from config.context import chosen_theme
 
 Sample = Callable[[], dict[str, Any]]
 
@@ -69,9 +70,7 @@ def page(request: HttpRequest, name: str) -> HttpResponse:
     template, sample = _found(PAGES, name)
     portal = next((part for part in ("driver", "finance") if name.startswith(part)), "console")
     with timezone.override(samples.ZONE):
-        return render(
-            request, template, {"shell": samples.shell(portal, name, request.COOKIES.get("theme", "")), **sample()}
-        )
+        return render(request, template, {"shell": samples.shell(portal, name, chosen_theme(request)), **sample()})
 
 
 def fragment(request: HttpRequest, name: str) -> HttpResponse:

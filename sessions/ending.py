@@ -6,13 +6,10 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from django.db import connection
-
-from sessions.models import HOLDS, ChargingSession, MeterReading, ReviewReason, SessionEvidence
+from sessions.models import HOLDS, ChargingSession, ReviewReason, SessionEvidence
 from sessions.readings import Sample, StateChange, reckon
 from sessions.running import forget, tell
-from stations.models import StatusChange
-from stations.ocpp.batch import Batch, StationRef, update
+from stations.ocpp.batch import Batch, StationRef, fetch, update
 from stations.registry import plausible
 
 CLOCK_OFF = dt.timedelta(minutes=5)
@@ -27,6 +24,14 @@ RECKONED = frozenset(
         ReviewReason.NO_READING,
         ReviewReason.SEQ_GAP,
     }
+)
+
+_READINGS = (
+    "SELECT at, energy_wh, current_a, current_l1, current_l2, current_l3, charging_state"
+    " FROM charging_meterreading WHERE session_id = %s ORDER BY at, received_at"
+)
+_STATES = (
+    "SELECT at, status FROM stations_statuschange WHERE connector_id = %s AND at >= %s AND at <= %s ORDER BY at, id"
 )
 
 
@@ -67,17 +72,13 @@ def close_without_end(
 def freeze(station: StationRef, session: ChargingSession, tx: Batch) -> None:
     """Reckon energy and facts of an ended session from everything stored, and save it."""
     assert session.stopped_at is not None
-    rows = MeterReading.objects.filter(session_id=session.pk).order_by("at", "received_at")
     samples: list[Sample] = []
     states: list[StateChange] = []
-    for row in rows.values_list(
-        "at", "energy_wh", "current_a", "current_l1", "current_l2", "current_l3", "charging_state"
-    ):
-        phases = [amps for amps in row[3:6] if amps is not None]
-        current = sum(phases, Decimal(0)) if phases else row[2]
-        samples.append(Sample(row[0], row[1], current))
-        if row[6] and (not states or states[-1].state != row[6]):
-            states.append(StateChange(row[0], row[6]))
+    for at, energy, amps, l1, l2, l3, state in fetch(_READINGS, [session.pk], "tnnnnnx"):
+        phases = [one for one in (l1, l2, l3) if one is not None]
+        samples.append(Sample(at, energy, sum(phases, Decimal(0)) if phases else amps))
+        if state and (not states or states[-1].state != state):
+            states.append(StateChange(at, state))
     if not states and session.connector_id is not None:
         states = _states_of_connector(session.connector_id, session.started_at, session.stopped_at)
     result = reckon(
@@ -109,11 +110,7 @@ def freeze(station: StationRef, session: ChargingSession, tx: Batch) -> None:
 
 
 def _states_of_connector(connector_id: int, start_at: dt.datetime, end_at: dt.datetime) -> list[StateChange]:
-    rows = StatusChange.objects.raw(
-        "SELECT * FROM stations_statuschange WHERE connector_id = %s AND at >= %s AND at <= %s ORDER BY at, id",
-        [connector_id, *(connection.ops.adapt_datetimefield_value(edge) for edge in (start_at, end_at))],
-    )
-    return [StateChange(row.at, row.status) for row in rows]
+    return [StateChange(at, status) for at, status in fetch(_STATES, [connector_id, start_at, end_at], "tx")]
 
 
 def _has_gap(session: ChargingSession) -> bool:
@@ -124,7 +121,6 @@ def _has_gap(session: ChargingSession) -> bool:
         return True  # the start itself is missing
     if session.seq_end == session.seq_start:
         return False  # a station that never counts
-    numbers = set(
-        SessionEvidence.objects.filter(session=session, seq_no__isnull=False).values_list("seq_no", flat=True)
-    )
+    rows = SessionEvidence.objects.filter(session=session).values_list("seq_no", flat=True)
+    numbers = {number for number in rows if number is not None}
     return len(numbers) != max(numbers) - min(numbers) + 1

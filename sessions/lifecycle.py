@@ -251,9 +251,7 @@ def _waiting_end(station: StationRef, message: SessionStarted, at: dt.datetime, 
     if not tx.recall(station.id, ORPHAN):
         return None
     shown = message.token.value if message.token else ""
-    return (
-        orphans.filter(stopped_at__gte=message.at, token_shown__in=["", shown]).order_by("stopped_at").first()
-    )
+    return orphans.filter(stopped_at__gte=message.at, token_shown__in=["", shown]).order_by("stopped_at").first()
 
 
 def _is_old(session: ChargingSession, at: dt.datetime) -> bool:
@@ -300,9 +298,7 @@ def _join(
     _after_start(station, session, message, at, tx)
 
 
-def _supersede(
-    station: StationRef, evse: int | None, started_at: dt.datetime, at: dt.datetime, tx: Batch
-) -> None:
+def _supersede(station: StationRef, evse: int | None, started_at: dt.datetime, at: dt.datetime, tx: Batch) -> None:
     """End what is still open on this EVSE at its last proven reading: its true end may still come."""
     if evse is None:
         return
@@ -401,9 +397,7 @@ def _belongs(session: ChargingSession, message: MeterRead, at: dt.datetime) -> b
     return end_at is None or all(moment <= end_at + LATE_SAMPLES for moment in times)
 
 
-def _take_late(
-    station: StationRef, session: ChargingSession, message: MeterRead, at: dt.datetime, tx: Batch
-) -> None:
+def _take_late(station: StationRef, session: ChargingSession, message: MeterRead, at: dt.datetime, tx: Batch) -> None:
     """Add to an ended session; its facts change only while its end was incomplete."""
     tx.session_ref = session.transaction_ref
     if message.update and message.seq_no is not None:
@@ -442,9 +436,7 @@ def end(
     freeze(station, session, tx)
     forget(station, session, tx)
     show_state(session.connector_id, message.charging_state, at)
-    commands.observe(
-        station, f"ended:{session.transaction_ref}"[:60], evidence=message.reason or "ended", at=at, tx=tx
-    )
+    commands.observe(station, f"ended:{session.transaction_ref}"[:60], evidence=message.reason or "ended", at=at, tx=tx)
     feed(
         tx,
         station,

@@ -30,6 +30,7 @@ class ReviewReason(models.TextChoices):
     SECOND_STOP = "second_stop", _("A second, different end arrived")
     TAG_DIFFERS = "tag_differs", _("Stopped with another token")
     TOKEN_REFUSED = "token_refused", _("The token was not accepted")
+    WAIVED = "waived", _("Made free by a person")
 
 
 HOLDS = frozenset(
@@ -58,10 +59,10 @@ class TransactionNumber(models.Model):
 class ChargingSession(models.Model):
     """One car at one plug, from the first word of it to the last.
 
-    Operator, site, zone and currency are copied at the start. ``settle_after`` is when an ended session may
-    be billed: later than its end where that end was estimated and the true one may still come. ``energy_wh``, ``power_w`` and
-    ``soc_percent`` are the live summary, written once per ingest batch. ``facts`` is frozen at the end:
-    pricing reads nothing else.
+    Operator, site, zone and currency are copied at the start. ``energy_wh``, ``power_w`` and ``soc_percent``
+    are the live summary, written once per ingest batch. ``settle_after`` is when an ended session may be
+    billed: later than its end where that end was estimated and the true one may still come. ``facts`` is
+    frozen at the end: pricing reads nothing else.
     """
 
     class Status(models.TextChoices):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import TypeVar
@@ -19,7 +20,7 @@ ZERO = Decimal(0)
 DETAILED_SEGMENTS = 60
 QUARTER = dt.timedelta(minutes=15)
 OVER_POWER_FACTOR = Decimal("1.1")
-ROUNDING_WH = Decimal(10)  # a stop register in whole Wh (or tens of them) beside finer samples
+ROUNDING_WH = Decimal(10)  # a start or stop register in whole Wh (or tens of them) beside finer samples
 OVER_POWER_SLACK_WH = Decimal(50)  # a meter that reports whole tens of Wh is not an anomaly
 
 ACTIVITY_OF_STATE = {
@@ -151,7 +152,9 @@ def _curve(
             continue
         so_far = value - first
         if so_far < curve[-1][1]:
-            reasons.add("meter_backwards")
+            # A start register that was rounded up lies above finer samples.
+            if curve[-1][1] > 0 or so_far < -ROUNDING_WH:
+                reasons.add("meter_backwards")
         elif so_far > last - first + ROUNDING_WH:
             reasons.add("jump")
         else:
@@ -213,9 +216,7 @@ def _quarters(start: dt.datetime, end: dt.datetime) -> set[dt.datetime]:
     return quarters
 
 
-def _interpolated(
-    curve: Sequence[tuple[dt.datetime, Decimal]], times: Sequence[dt.datetime]
-) -> list[Decimal]:
+def _interpolated(curve: Sequence[tuple[dt.datetime, Decimal]], times: Sequence[dt.datetime]) -> list[Decimal]:
     values: list[Decimal] = []
     index = 0
     for at in times:
@@ -235,7 +236,7 @@ def _interpolated(
 
 
 def _pairs(values: Sequence[T]) -> list[tuple[T, T]]:
-    return list(zip(values, values[1:], strict=False))
+    return list(itertools.pairwise(values))
 
 
 def _merged(segments: Sequence[Segment]) -> list[Segment]:

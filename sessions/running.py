@@ -172,6 +172,7 @@ def take(
         tx.append(READINGS, reading_row(session.id, reading, when, at, state))
         if last_at is not None and when < last_at:
             continue  # history: it tells nothing about now
+        told_before = last_at is not None  # the start register may be of another kind than the readings
         last_at = when
         if reading.power_w is not None:
             power = reading.power_w
@@ -182,7 +183,7 @@ def take(
                 first = register
             if meter_start is None:
                 meter_start = register
-            if last is not None and register < last and register >= first and not backwards:
+            if told_before and last is not None and register < last and not backwards:
                 backwards = True
                 tx.follow_up("sessions.tasks.meter_ran_backwards", session.id, str(last), str(register))
             so_far = energy_so_far(meter_start, first, register)

@@ -251,7 +251,8 @@ def change_station(
         if "site" in before and row.site.operator_id != row.operator_id:
             raise ValidationError({"site": _("No such site.")})
         shown = ""
-        if password is not None or (row.security_profile in WITH_PASSWORD and not row.credential):
+        needs_one = "security_profile" in before and row.security_profile in WITH_PASSWORD and not row.credential
+        if password is not None or needs_one:
             shown = password or new_password()
             row.credential = _credential(row.identity, shown)
         _check_station(row)

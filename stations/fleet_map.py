@@ -241,10 +241,7 @@ def _path(points: list[XY], end: str) -> str:
     kept += points[-1:]
     if end and len(kept) < 5 and max(abs(x - kept[0][0]) + abs(y - kept[0][1]) for x, y in kept) < 2:
         return ""  # an islet that would be a dot
-    steps = (
-        f"{round(x - before[0], 1):g} {round(y - before[1], 1):g}"
-        for before, (x, y) in itertools.pairwise(kept)
-    )
+    steps = (f"{round(x - before[0], 1):g} {round(y - before[1], 1):g}" for before, (x, y) in itertools.pairwise(kept))
     return f"M{kept[0][0]:g} {kept[0][1]:g}l" + " ".join(steps).replace(" -", "-") + end
 
 

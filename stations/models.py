@@ -12,7 +12,6 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Operator, User, uuid7
 from accounts.scoping import scoped
-from stations.messages import ConnectorState
 
 LABEL_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0/O, 1/I: labels are read aloud and typed
 ONLINE_LEASE = dt.timedelta(seconds=20)
@@ -142,10 +141,6 @@ class Evse(models.Model):
 
 class Connector(models.Model):
     """A plug. ``status`` is one spelling for every version; ``since`` is when it began."""
-
-    Status = models.TextChoices(  # type: ignore[misc]
-        "Status", {state.name: (state.value, state.value) for state in ConnectorState}
-    )
 
     evse = models.ForeignKey(Evse, models.CASCADE, related_name="connectors")
     number = models.PositiveSmallIntegerField()

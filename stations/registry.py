@@ -133,7 +133,8 @@ def status(station: StationRef, message: StatusChanged, *, at: dt.datetime, tx: 
         if message.state is ConnectorState.FAULTED:
             feed(tx, station, StationEvent.Kind.FAULT, at=at, error=message.error_code, info=message.info)
         return Ack()
-    if not (0 < message.evse <= MAX_EVSES and 0 <= message.connector <= MAX_CONNECTORS or _is_flat(message)):
+    known_form = 0 < message.evse <= MAX_EVSES and 0 <= message.connector <= MAX_CONNECTORS
+    if not (known_form or _is_flat(message)):
         feed(tx, station, StationEvent.Kind.NOTE, at=at, what="implausible_connector", evse=message.evse)
         return Ack()
     connector = connector_of(station.id, message.evse, message.connector)
@@ -156,9 +157,7 @@ def status(station: StationRef, message: StatusChanged, *, at: dt.datetime, tx: 
         connector.since = happened
         connector.save()
         kind = StationEvent.Kind.FAULT if message.state is ConnectorState.FAULTED else StationEvent.Kind.STATUS
-        feed(
-            tx, station, kind, at=at, evse=message.evse, status=message.state.value, error=message.error_code[:50]
-        )
+        feed(tx, station, kind, at=at, evse=message.evse, status=message.state.value, error=message.error_code[:50])
         commands.observe(station, f"status:{message.evse}", evidence=message.state.value, at=at, tx=tx)
     else:
         connector.save(update_fields=["reported_at"])

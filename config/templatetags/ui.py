@@ -424,9 +424,10 @@ def any_chosen(filters: Iterable[Mapping[str, Any]]) -> bool:
 @register.filter
 def json_text(value: Any) -> str:
     """Return a value, or the JSON in a text, indented for reading; text that is no JSON stays as it is."""
+    data = value
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            data = json.loads(value)
         except ValueError:
             return value
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    return json.dumps(data, indent=2, ensure_ascii=False, default=str)

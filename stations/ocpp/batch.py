@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import functools
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from django.db import DatabaseError, connection, models
@@ -191,9 +192,10 @@ class Batch:
                 del self._staged[slot]
             else:
                 self._staged[slot] = before
-        for announced, length in zip((self.hints, self.follow_ups, self.wakes), told, strict=True):
-            while len(announced) > length:
-                announced.popitem()
+        announced: tuple[dict[Any, None], ...] = (self.hints, self.follow_ups, self.wakes)
+        for one, length in zip(announced, told, strict=True):
+            while len(one) > length:
+                one.popitem()
 
     def flush(self) -> None:
         """Write bulk rows and summaries: before the commit, and before a handler that reads them back."""
@@ -245,20 +247,54 @@ def update(instance: models.Model) -> None:
         cursor.execute(sql, [*values, instance.pk])
 
 
+def fetch(sql: str, params: Sequence[Any], kinds: str) -> list[tuple[Any, ...]]:
+    """Return rows of a written-out SELECT. ``kinds`` has a letter per column: t time, n number, x as it comes.
+
+    On SQLite times come without their zone and decimals as doubles; they become what Django would make of them.
+    """
+    sqlite = connection.vendor == "sqlite"
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [_for_sqlite(value) for value in params] if sqlite else params)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    if not sqlite:
+        return rows
+    makers = [_FROM_SQLITE[kind] for kind in kinds]
+    return [tuple(make(value) for make, value in zip(makers, row, strict=True)) for row in rows]
+
+
+def _time(naive: dt.datetime | None) -> dt.datetime | None:
+    return None if naive is None else naive.replace(tzinfo=dt.UTC)
+
+
+def _number(value: float | None) -> Decimal | None:
+    # Fifteen digits survive SQLite's doubles; repr gives the shortest text that is the same double.
+    return None if value is None else Decimal(repr(value))
+
+
+_FROM_SQLITE: dict[str, Callable[[Any], Any]] = {"t": _time, "n": _number, "x": lambda value: value}
+
+
 @functools.lru_cache(maxsize=64)
 def _inserting(model: type[models.Model]) -> tuple[str, list[models.Field[Any, Any]]]:
     fields = [field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)]
-    columns = ", ".join(field.column for field in fields)
+    columns = ", ".join(str(field.column) for field in fields)
     marks = ", ".join(["%s"] * len(fields))
-    key = model._meta.pk.column
+    key = _key(model)
     return f"INSERT INTO {model._meta.db_table} ({columns}) VALUES ({marks}) RETURNING {key}", fields  # noqa: S608
+
+
+def _key(model: type[models.Model]) -> str:
+    key = model._meta.pk
+    assert key is not None
+    assert key.column is not None
+    return key.column
 
 
 @functools.lru_cache(maxsize=64)
 def _updating(model: type[models.Model]) -> tuple[str, list[models.Field[Any, Any]]]:
     fields = [field for field in model._meta.concrete_fields if not field.primary_key]
     sets = ", ".join(f"{field.column} = %s" for field in fields)
-    return f"UPDATE {model._meta.db_table} SET {sets} WHERE {model._meta.pk.column} = %s", fields  # noqa: S608
+    return f"UPDATE {model._meta.db_table} SET {sets} WHERE {_key(model)} = %s", fields  # noqa: S608
 
 
 def _execute_many(table: BulkTable, rows: Sequence[Row]) -> None:

@@ -192,6 +192,7 @@ class StationConsumer(AsyncConsumer):  # type: ignore[misc]
 
     async def _called(self, found: Inbound, text: str, at: dt.datetime) -> None:
         message = found.message
+        assert message is not None
         if self._registration is not Registration.ACCEPTED and not self._may_say(found):
             fault = refuse(self.adapter, found.message_id, Fault.SECURITY, "Not accepted yet")
             await self._note(at, 2, found.message_id, found.action, text, "SecurityError: not accepted yet")
@@ -236,12 +237,11 @@ class StationConsumer(AsyncConsumer):  # type: ignore[misc]
         )
 
     async def _answered(self, found: Inbound, text: str, at: dt.datetime) -> None:
+        event: calls.Answered | calls.Failed | None = None
         if found.kind == "result":
             event = self._calls.on_result(found.message_id, found.payload)
         elif found.kind == "error":
             event = self._calls.on_error(found.message_id, found.code, found.description, found.payload)
-        else:
-            event = None
         action = event.action if event is not None else ""
         shown = journal.masked(action, found.payload, pseudonym=self._pseudonym)
         if shown is not found.payload:
@@ -288,7 +288,9 @@ class StationConsumer(AsyncConsumer):  # type: ignore[misc]
                 self._asked[claimed.message_id] = claimed.ask
                 text = self._calls.send(claimed.command_id, claimed.message_id, claimed.action, claimed.payload, at)
                 shown = journal.masked(claimed.action, claimed.payload, pseudonym=self._pseudonym)
-                veiled = text if shown is claimed.payload else frame.encode_call(claimed.message_id, claimed.action, shown)
+                veiled = (
+                    text if shown is claimed.payload else frame.encode_call(claimed.message_id, claimed.action, shown)
+                )
                 await self._out(text)
                 entry = JournalEntry(1, 2, claimed.message_id, claimed.action, veiled[:MAX_JOURNAL_TEXT])
                 await self.inbox.note(self.station, entry, at=at)

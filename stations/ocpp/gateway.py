@@ -37,9 +37,7 @@ class Gateway:
         self.connections = Connections()
         writers = 2 if connections["default"].vendor == "postgresql" else 1
         self.inbox = Inbox(handlers, publish=publish, announce=self._announce, writers=writers)
-        self.application = StationConsumer.as_asgi(
-            inbox=self.inbox, connections=self.connections, gateway=self.name
-        )
+        self.application = StationConsumer.as_asgi(inbox=self.inbox, connections=self.connections, gateway=self.name)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property

@@ -38,7 +38,7 @@ FAILURES_PER_ADDRESS = 60
 WINDOW_S = 60.0
 REALM = [(b"www-authenticate", b'Basic realm="ocpp", charset="UTF-8"'), (b"content-length", b"0")]
 
-_waiting = 0
+_waiting = asyncio.Semaphore(UNKNOWN_WAITING)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ def _credential_problem(station: Station, presented: bytes | None, headers: Mapp
     purpose = credential_purpose(station.identity)
     # 1.6 stations hold the key as hex and send the bytes it stands for; some send the hex text itself.
     forms = (presented, presented.hex().encode(), presented.hex().upper().encode())
-    if station.credential and any([keys.matches(form, station.credential, purpose=purpose) for form in forms]):
+    if station.credential and any(keys.matches(form, station.credential, purpose=purpose) for form in forms):
         return None
     return "wrong_password"
 
@@ -225,9 +225,7 @@ def credential_purpose(identity: str) -> str:
     return f"station:{identity}"
 
 
-async def _refuse(
-    station: Station, identity: str, address: str, reason: str, offered: list[str]
-) -> Refusal:
+async def _refuse(station: Station, identity: str, address: str, reason: str, offered: list[str]) -> Refusal:
     now = time.monotonic()
     too_many = guesses.failed(f"i:{identity}", FAILURES_PER_IDENTITY, now)
     too_many = guesses.failed(f"a:{address}", FAILURES_PER_ADDRESS, now) or too_many
@@ -238,11 +236,9 @@ async def _refuse(
 async def _refuse_unknown(
     slug: str | None, identity: str, address: str, presented: bytes | None, offered: list[str]
 ) -> Refusal:
-    global _waiting
-    if _waiting >= UNKNOWN_WAITING:
+    if _waiting.locked():
         return Refusal(404, "unknown_identity")
-    _waiting += 1
-    try:
+    async with _waiting:
         credential = ""
         if presented:
             credential = keys.digest(presented, purpose=credential_purpose(identity))
@@ -250,8 +246,6 @@ async def _refuse_unknown(
             asyncio.sleep(UNKNOWN_DELAY_S),
             in_thread(_keep_unknown, slug, identity, address, ", ".join(offered)[:300], credential),
         )
-    finally:
-        _waiting -= 1
     return Refusal(404, "unknown_identity")
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, transaction
+from prometheus_client import Histogram
 
 from stations.messages import Connected
 from stations.ocpp.batch import Batch, BulkTable, FlushError, FollowUp, StationMemory, StationRef, Summary
@@ -30,6 +31,14 @@ MAX_HANDLER_SECONDS = 0.05
 RETRIES = 3
 CAPACITY = 4000
 LAST_SEEN_EVERY = dt.timedelta(seconds=2)
+BATCH_MESSAGES = Histogram(
+    "voltyard_ocpp_batch_messages", "OCPP messages committed together", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
+)
+BATCH_SECONDS = Histogram(
+    "voltyard_ocpp_batch_seconds",
+    "From a batch's first handler to its commit",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
+)
 
 FRAMES = BulkTable(
     "stations_frame",
@@ -120,7 +129,17 @@ class Inbox:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._room: asyncio.Semaphore | None = None
         self._publisher = threading.Thread(target=self._publish_all, name="publisher", daemon=True)
-        self.committed = 0
+        self.taken = self.committed = 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether every writer lives."""
+        return all(writer.thread.is_alive() for writer in self._writers)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait for their commit."""
+        return self.taken - self.committed
 
     def start(self) -> None:
         """Start the threads; called on the loop whose sockets feed this inbox."""
@@ -157,6 +176,7 @@ class Inbox:
         assert self._loop is not None
         assert self._room is not None
         await self._room.acquire()
+        self.taken += 1
         future: asyncio.Future[Any] = self._loop.create_future()
         self._writer_of(station).queue.put(_Item(station, message, at, encode, journal, future))
         return await future
@@ -165,6 +185,7 @@ class Inbox:
         """Write a frame that has no handler into the log; waits only for room."""
         assert self._room is not None
         await self._room.acquire()
+        self.taken += 1
         self._writer_of(station).queue.put(_Item(station, None, at, None, entry, None))
 
     def _writer_of(self, station: StationRef) -> _Writer:
@@ -255,12 +276,15 @@ class _Writer:
     def _commit(self, items: Sequence[_Item]) -> int:
         """Commit a batch and return how many of ``items`` it took."""
         for attempt in range(RETRIES):
+            begun = time.monotonic()
             try:
                 taken, batch = self._transact(items)
             except (DatabaseError, InterfaceError, FlushError) as error:
                 log.warning("batch of %d failed (%s), attempt %d", len(items), error, attempt + 1)
                 self._recover(attempt)
                 continue
+            BATCH_MESSAGES.observe(taken)
+            BATCH_SECONDS.observe(time.monotonic() - begun)
             self._inbox.done(items[:taken], batch)
             return taken
         for item in items:
@@ -277,7 +301,9 @@ class _Writer:
                 continue
             self._inbox.done([item], batch)
             return
-        log.error("message %s of %s could not be stored: %s", type(item.message).__name__, item.station.identity, failure)
+        log.error(
+            "message %s of %s could not be stored: %s", type(item.message).__name__, item.station.identity, failure
+        )
         item.failed = HandlerFailed("not stored")
         self._inbox.done([item], None)
 

@@ -14,7 +14,7 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 
-class Link(WebSocketsSansIOProtocol):  # type: ignore[misc]
+class Link(WebSocketsSansIOProtocol):
     """The protocol of one connection."""
 
     heard_at: float = 0.0

@@ -18,7 +18,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Generator, Sequence
-from typing import Literal
+from typing import Literal, cast
 from urllib.parse import urlsplit
 
 import orjson
@@ -31,6 +31,7 @@ Script = Generator[tuple[str, str] | None, bytes, None]
 
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 DIALS_AT_ONCE = 200
+SETUP_S = 60.0
 SETTLE_S = 10.0
 METERS_PER_LIFE = 10
 SAMPLES_PER_LIFE = 3
@@ -221,7 +222,11 @@ class _Client(asyncio.Protocol):
             )
             if self._transport is not None:
                 self._transport.write(request.encode())
-            await self.settled
+            try:
+                async with asyncio.timeout(SETUP_S):
+                    await asyncio.shield(self.settled)
+            except TimeoutError:
+                self.leave()
 
     def go(self) -> None:
         """Begin what is measured."""
@@ -234,8 +239,8 @@ class _Client(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        # uvloop's transports do everything a WriteTransport does without being one.
+        self._transport = cast(asyncio.WriteTransport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.is_ready and not self.over.done():

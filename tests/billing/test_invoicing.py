@@ -267,7 +267,7 @@ def test_400_attempts_of_which_30_percent_roll_back_leave_no_gap() -> None:
     def work(thread: int) -> None:
         for number in range(thread, 400, 16):
             with transaction.atomic():
-                invoicing.issue_for_session(copy.copy(bill), at=FIRST_OF_DECEMBER)
+                invoicing.issue_for_sessions([(copy.copy(bill), FIRST_OF_DECEMBER)])
                 transaction.set_rollback(fails[number])
 
     assert race(16, work) == [None] * 16

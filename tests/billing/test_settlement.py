@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from decimal import Decimal
 from typing import Any
@@ -318,6 +319,45 @@ class TestPaper:
             (default.name, "R-2026-000001"),
             ("South GmbH", "R-2026-000001"),
         ]
+
+
+@pytest.mark.django_db
+class TestMany:
+    def test_each_as_of_its_moment_in_one_go(self, pole: Station) -> None:
+        publish(pole, world.price_list())
+        ada, eve = world.driver(pole.operator), world.driver(pole.operator)
+        BillingAccount.objects.create(operator=pole.operator, driver=eve, name="Eve", mode="monthly")
+        guest, first, monthly, second = (world.session(pole, person=person) for person in (None, ada, eve, ada))
+        held, running = world.session(pole, review=["jump"]), world.session(pole, ended=False)
+        moments = {
+            session.pk: NOW + dt.timedelta(minutes=number)
+            for number, session in enumerate((second, guest, first, monthly, held, running))
+        }
+        bills = settlement.settle_many(moments)
+        assert [(bill.pk, bill.state) for bill in bills] == [
+            *((session.pk, "rated") for session in (second, guest, first, monthly)),
+            (held.pk, "held"),
+        ]
+        receipts = Document.objects.filter(kind="receipt").order_by("sequence")
+        assert [(paper.sessions.get().pk, paper.issued_at) for paper in receipts] == [
+            (session.pk, moments[session.pk]) for session in (second, guest, first)
+        ]
+        assert Document.objects.get(kind="charging_record").sessions.get() == monthly
+        assert LedgerTxn.objects.get(session=first).posted_at == moments[first.pk]
+        assert LedgerAccount.objects.get(kind="revenue_energy").balance == 4 * 1285
+        assert SessionBill.objects.get(pk=first.pk).document == receipts[2]
+        assert settlement.settle_many(dict.fromkeys(moments, NOW)) == [SessionBill.objects.get(pk=held.pk)]
+        assert LedgerTxn.objects.count() == 4
+
+    def test_it_bills_what_one_by_one_bills(self, pole: Station) -> None:
+        publish(pole, world.price_list())
+        one, other = (world.session(pole, wh="7919", idle=600) for _ in range(2))
+        settlement.settle(one.pk, now=NOW)
+        settlement.settle_many({other.pk: NOW})
+        first, second = SessionBill.objects.order_by("pk").values(
+            "rating", "rating_digest", "incl_vat_minor", "vat_minor", "month", "entity_id", "country", "engine_version"
+        )
+        assert first == second
 
 
 @pytest.mark.django_db

@@ -194,13 +194,16 @@ class TestMostSpecificWins:
         shop.publish("later", at=world.at("2026-12-01 00:00"))
         assert shop.holds("2026-11-30 23:59") is None
 
-    def test_it_takes_one_query(self, shop: Shop) -> None:
+    def test_once_known_it_takes_one_query_until_something_is_published(self, shop: Shop) -> None:
         for number in range(20):
             shop.publish(f"t{number}", {"sites": [str(shop.pole.site.uuid)]})
         session = world.session(shop.pole, ended=False)
+        assert shop.holds() == "t19/1"
         with CaptureQueriesContext(connection) as queries:
             assert tariffs.applicable(session) is not None
         assert len(queries) == 1
+        shop.publish("newest", {"sites": [str(shop.pole.site.uuid)]})
+        assert shop.holds() == "newest/1"
 
 
 @pytest.mark.django_db

@@ -269,7 +269,7 @@ def test_a_retired_station_is_fenced_and_asked_for_nothing_more(site: Site, owne
             change()
 
 
-@pytest.mark.parametrize(("dialled", "meant"), [("cp-1", "CP-1"), ("CP_0l", "CP-01"), ("CP-1 ", "CP-1"), ("XYZ", "")])
+@pytest.mark.parametrize(("dialled", "meant"), [("cp-1", "CP-1"), ("CP-0l", "CP-01"), ("CP-1 ", "CP-1"), ("XYZ", "")])
 def test_the_identity_that_was_probably_meant(dialled: str, meant: str) -> None:
     known = ["CP-1", "QUAY-7"] if meant != "CP-01" else ["CP-01", "QUAY-7"]
     assert enrolment.nearest(dialled, known) == meant

@@ -94,7 +94,7 @@ class Command(BaseCommand):
 
     def _refuse_public_demo(self, host: str) -> None:
         if host not in {"127.0.0.1", "localhost", "::1"}:
-            raise CommandError("The demo has log-ins without passwords, so it serves this machine only (HOST=127.0.0.1).")
+            raise CommandError("The demo has log-ins without passwords: it serves this machine only (HOST=127.0.0.1).")
 
     def _listener(self, options: dict[str, Any]) -> socket.socket:
         if options["uds"]:
@@ -163,7 +163,8 @@ class Command(BaseCommand):
         url = f"ws://{options['host']}:{options['port']}/ocpp/"
         plan = settings.DATA_DIR / "demo-fleet.json"
         log = (settings.DATA_DIR / "demo-fleet.log").open("wb")
-        command = [sys.executable, "-m", "stations.simulator", "--url", url, "--plan", str(plan), "--parent", str(os.getpid())]
+        options_of_fleet = ["--url", url, "--plan", str(plan), "--parent", str(os.getpid())]
+        command = [sys.executable, "-m", "stations.simulator", *options_of_fleet]
         return subprocess.Popen(command, cwd=settings.BASE_DIR, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
 
     def _say_where(self, options: dict[str, Any]) -> None:

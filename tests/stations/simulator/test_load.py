@@ -4,6 +4,7 @@ import asyncio
 
 import orjson
 import pytest
+import uvloop
 
 from stations.simulator.load import run_load
 from stations.simulator.wire import AckJournal
@@ -108,6 +109,23 @@ async def test_a_call_of_the_csms_is_answered_without_stopping_the_loop(csms: Cs
         await csms.call("L0", "ClearCache", {})
     assert refusal.value.code == "NotSupported"
     assert (await load).acked >= 2
+
+
+async def test_a_station_without_an_answer_to_its_boot_is_given_up(csms: Csms, monkeypatch):
+    monkeypatch.setattr("stations.simulator.load.SETUP_S", 0.2)
+    csms.answers["BootNotification"] = SILENT
+    result = await run_load(csms.url, FIVE[:1], "meter", count=3)
+    assert (result.connected, result.refused) == (0, 1)
+
+
+async def test_it_runs_on_uvloop_as_well(csms: Csms):
+    url = csms.url
+
+    def on_uvloop() -> int:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(run_load(url, FIVE, "meter", count=4)).acked
+
+    assert await asyncio.to_thread(on_uvloop) == 20
 
 
 async def test_a_silent_csms_does_not_hold_the_run_for_ever(csms: Csms, monkeypatch):
