@@ -17,6 +17,7 @@ from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E40
 from django.core.asgi import get_asgi_application  # noqa: E402
 
 from config.celery import publish  # noqa: E402
+from config.health import PATHS, Health, Process  # noqa: E402
 from config.wiring import HANDLERS, LIVE_TOPICS  # noqa: E402
 from stations.hints import hints  # noqa: E402
 from stations.live import LiveConsumer  # noqa: E402
@@ -29,12 +30,16 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Application:
-    """One process: everything, chargers only (``gateway``) or pages only (``web``)."""
+    """One process: everything, chargers only (``gateway``) or pages only (``web``).
 
-    def __init__(self, role: str = "all") -> None:
+    ``jobs`` are the queues whose workers run beside it in this process.
+    """
+
+    def __init__(self, role: str = "all", *, jobs: tuple[str, ...] = ()) -> None:
         self.role = role
         self.http = Waiting(get_asgi_application())
         self.gateway = None if role == "web" else Gateway(HANDLERS, publish)
+        self.health = Health(Process(role, self.gateway, jobs))
         # Browsers send cookies along from anywhere, so their sockets are bound to our own pages' origin.
         self.live = AllowedHostsOriginValidator(AuthMiddlewareStack(LiveConsumer.as_asgi(topics=LIVE_TOPICS)))
 
@@ -44,7 +49,9 @@ class Application:
         if kind == "lifespan":
             await self._lifespan(receive, send)
         elif kind == "http":
-            if self.role == "gateway" and not scope["path"].startswith(("/livez", "/readyz", "/metrics")):
+            if scope["path"] in PATHS:
+                await self.health(scope, receive, send)
+            elif self.role == "gateway":
                 await _not_here(send)
             else:
                 await self.http(scope, receive, send)

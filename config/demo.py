@@ -63,11 +63,8 @@ KINDS = (
     (150_000, 2, "dc", "IEC_62196_T2_COMBO", "Yard DC 150"),
     (300_000, 2, "dc", "IEC_62196_T2_COMBO", "Yard DC 300"),
 )
-FIRST_NAMES = ("Anna", "Ben", "Clara", "Daan", "Eva", "Felix", "Greta", "Hugo", "Ida", "Jonas", "Klara", "Liam", "Mila", "Noah")
-    "Anna Ben Clara Daan Eva Felix Greta Hugo Ida Jonas Klara Liam Mila Noah Olga Paul Romy Sem Tess Uwe".split()
-)
-LAST_NAMES = ("Visser", "Bakker", "Peeters", "Janssens", "Müller", "Schmidt", "Weber", "Fischer", "Becker", "Martin", "Moreau")
-)
+FIRST_NAMES = ("Anna", "Ben", "Clara", "Daan", "Eva", "Felix", "Greta", "Hugo", "Ida", "Jonas", "Klara", "Liam", "Mila")
+LAST_NAMES = ("Visser", "Bakker", "Peeters", "Janssens", "Müller", "Schmidt", "Weber", "Fischer", "Becker", "Moreau")
 
 PEOPLE = (
     ("operator", "operator@demo.voltyard.example", "Lena Visser"),

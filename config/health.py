@@ -215,7 +215,9 @@ def _ingest(holder: Holder) -> Iterator[Metric]:
 
 
 def _jobs() -> Iterator[Metric]:
-    ages = GaugeMetricFamily("voltyard_jobs_heartbeat_age_seconds", "Since a queue's worker last worked", labels=["queue"])
+    ages = GaugeMetricFamily(
+        "voltyard_jobs_heartbeat_age_seconds", "Since a queue's worker last worked", labels=["queue"]
+    )
     for queue in ("now", "slow"):
         seen = last_beat(queue)
         if seen is not None:

@@ -138,7 +138,11 @@ class Installation:
     def check_books(self) -> list[dict[str, Any]]:
         """Return the invariants that are broken."""
         done = subprocess.run(  # noqa: S603
-            [sys.executable, "manage.py", "check_books"], env=self._environment, cwd=ROOT, capture_output=True, text=True
+            [sys.executable, "manage.py", "check_books"],
+            env=self._environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
         )
         if not done.stdout:
             raise subprocess.CalledProcessError(done.returncode, "check_books", "", done.stderr[-4000:])

@@ -16,9 +16,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from django import forms
 from django.conf import settings
+from django.core.files.storage import FileSystemStorage
 from django.template import engines
 from django.utils import timezone, translation
 
+from config.stylesheets import ENTRIES, BundledStorage
 from stations.messages import ConnectorState
 from stations.states import CONNECTOR_LOOKS
 
@@ -181,14 +183,35 @@ def test_colours_live_in_the_tokens_alone(path: Path) -> None:
         assert "light-dark(" not in text
 
 
-def test_stylesheets_stay_within_40_kilobytes() -> None:
-    assert sum(path.stat().st_size for path in STYLES) <= 40 * 1024
+def parts_of(entry: str) -> list[Path]:
+    folder = ROOT / "static/css"
+    return [folder / name for name in re.findall(r'@import "([^"]+)"', (folder / entry).read_text())]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_linked_stylesheet_stays_within_40_kilobytes(entry: str) -> None:
+    assert sum(path.stat().st_size for path in parts_of(Path(entry).name)) <= 40 * 1024
 
 
 def test_every_stylesheet_is_linked() -> None:
-    entry = (ROOT / "static/css/voltyard.css").read_text()
-    linked = set(re.findall(r'@import "([^"]+)"', entry))
-    assert linked == {str(path.relative_to(ROOT / "static/css")) for path in STYLES if path.name != "voltyard.css"}
+    linked = {path for entry in ENTRIES for path in parts_of(Path(entry).name)}
+    assert linked == {path for path in STYLES if f"css/{path.name}" not in ENTRIES}
+
+
+def test_collected_stylesheets_hold_their_parts(tmp_path: Path) -> None:
+    storage = BundledStorage(location=str(tmp_path), base_url="/static/")
+    source = FileSystemStorage(location=str(ROOT / "static"))
+    names = [str(path.relative_to(ROOT / "static")) for path in (ROOT / "static").rglob("*") if path.is_file()]
+    for name in names:
+        storage.save(name, source.open(name))
+    done = list(storage.post_process({name: (source, name) for name in names}))
+    assert [outcome for _name, _hashed, outcome in done if isinstance(outcome, Exception)] == []
+    text = (tmp_path / storage.stored_name("css/voltyard.css")).read_text()
+    assert "@import" not in text
+    assert text.count("@layer components {") == len(list((ROOT / "static/css/components").iterdir()))
+    font = re.search(r'url\("\.\./(vendor/inter-latin-5[^"]+)"\)', text)
+    assert font is not None
+    assert (tmp_path / font[1]).exists()
 
 
 def tokens() -> dict[str, tuple[str, str]]:

@@ -124,10 +124,12 @@ class Command(BaseCommand):
         import uvicorn
 
         from config.asgi import Application
+        from config.celery import NOW, SLOW
         from stations.ocpp.link import Link
 
+        with_jobs = role == "all" and not options["no_jobs"]
         config = uvicorn.Config(
-            Application(role),
+            Application(role, jobs=(NOW, SLOW) if with_jobs else ()),
             loop="uvloop",
             http="httptools",
             ws=Link,
@@ -143,7 +145,7 @@ class Command(BaseCommand):
             backlog=2048,
         )
         jobs = None
-        if role == "all" and not options["no_jobs"]:
+        if with_jobs:
             from config.jobs import EmbeddedJobs
 
             jobs = EmbeddedJobs()
