@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from billing.models import Tariff, TariffAssignment
 from sessions.models import ChargingSession
@@ -41,6 +41,14 @@ class Listed:
         )
 
 
+class Plug(NamedTuple):
+    """Where somebody might charge."""
+
+    site_id: int
+    station_id: int
+    type: str
+
+
 _lists: dict[int, tuple[Stamp, list[Listed]]] = {}
 
 
@@ -51,11 +59,36 @@ def applicable(session: ChargingSession) -> Tariff | None:
     """
     valid = [one for one in _listed(session.operator_id) if one.holds(session.started_at)]
     asked = {dimension for one in valid for dimension in one.assigned}
-    here = {dimension: _here(session, dimension) for dimension in asked}
-    return next(
-        (one.tariff for one in valid if all(here[dimension] & targets for dimension, targets in one.assigned.items())),
-        None,
-    )
+    return _first(valid, {dimension: _here(session, dimension) for dimension in asked})
+
+
+def at_plugs(
+    operator_id: int, plugs: Iterable[Plug], *, driver_id: int | None, groups: Iterable[str], at: dt.datetime
+) -> dict[Plug, Tariff | None]:
+    """Return the tariff that a driver would begin with at each plug, in one statement.
+
+    ``groups`` are those of the driver and of the token.
+    """
+    valid = [one for one in _listed(operator_id) if one.holds(at)]
+    person: dict[int, frozenset[int | str | None]] = {
+        Dimension.DRIVER: frozenset({driver_id}),
+        Dimension.GROUP: frozenset(group for group in groups if group),
+    }
+    found = {}
+    for plug in plugs:
+        here = dict(person)
+        here[Dimension.SITE] = frozenset({plug.site_id})
+        here[Dimension.STATION] = frozenset({plug.station_id})
+        here[Dimension.CONNECTOR_TYPE] = frozenset({plug.type})
+        found[plug] = _first(valid, here)
+    return found
+
+
+def _first(valid: Iterable[Listed], here: Mapping[int, frozenset[int | str | None]]) -> Tariff | None:
+    for one in valid:
+        if all(here[dimension] & targets for dimension, targets in one.assigned.items()):
+            return one.tariff
+    return None
 
 
 def _here(session: ChargingSession, dimension: int) -> frozenset[int | str | None]:

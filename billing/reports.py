@@ -353,8 +353,8 @@ def bar_plot(bars: Sequence[tuple[str, Decimal]], *, width: int = 640, height: i
 
 
 def _round_up(value: Decimal) -> Decimal:
-    """Return the smallest of 1, 2, 4, 8 times a power of ten that is not below the value; 4 for nothing."""
+    """Return the next number above the value whose quarters are short; 4 for nothing."""
     if value <= 0:
         return Decimal(4)
-    unit = Decimal(1).scaleb(value.adjusted())
-    return next(unit * factor for factor in (1, 2, 4, 8, 10) if unit * factor >= value)
+    unit = Decimal(1).scaleb(value.adjusted() - 1)
+    return next(unit * factor for factor in (10, 12, 16, 20, 24, 32, 40, 60, 80, 100) if unit * factor >= value)

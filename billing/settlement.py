@@ -11,7 +11,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 from django.utils.translation import gettext as _
 
 from accounts.audit import By
@@ -153,10 +153,12 @@ def preview_total(session: ChargingSession) -> Decimal | None:
 def due(now: dt.datetime, limit: int) -> list[int]:
     """Return keys of sessions that wait for their price, oldest first: ended and open, or held and released since.
 
-    Those that ended less than a minute before ``now`` are left to the task that their end has started.
+    Those that ended less than a minute before ``now`` are left to the task that their end has started. Those whose
+    end is an estimate wait until ``settle_after``: the true end may still come.
     """
     ended = {"session__status": ChargingSession.Status.ENDED, "session__stop_received_at__lt": now - PATIENCE}
-    open_ones = SessionBill.objects.filter(state=State.OPEN, **ended)
+    ripe = Q(session__settle_after=None) | Q(session__settle_after__lte=now)
+    open_ones = SessionBill.objects.filter(ripe, state=State.OPEN, **ended)
     released = SessionBill.objects.filter(
         state=State.HELD, held_reason=Held.REVIEW, session__released_at__isnull=False, **ended
     )

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from billing import documents, invoicing, reports, settlement
 from billing.models import BillingAccount, Document
+from sessions.hints import tell_after_commit
 from stations.models import Site
 
 SESSIONS_AT_ONCE = 500
@@ -24,6 +25,7 @@ def rate_session(session_id: int) -> None:
         bill = settlement.settle(session_id, now=timezone.now())
     except (settlement.AlreadySettled, settlement.NotEnded):
         return
+    tell_after_commit(bill.session)
     for document_id in Document.objects.filter(sessions=bill.pk).values_list("pk", flat=True):
         render_document.delay(document_id)
 
@@ -36,7 +38,8 @@ def sweep_unrated() -> None:
     for first in range(0, len(waiting), SLICE):
         part = waiting[first : first + SLICE]
         try:
-            settlement.settle_many(dict.fromkeys(part, now))
+            for bill in settlement.settle_many(dict.fromkeys(part, now)):
+                tell_after_commit(bill.session)
         except Exception:  # one that fails must not keep the others waiting
             log.exception("a slice of sessions could not be priced; they are tried one by one")
             for session_id in part:

@@ -6,7 +6,8 @@ class RootConfig(AppConfig):
     label = "config"
 
     def ready(self) -> None:
-        """Give the task queue its settings, whichever process this is."""
-        from config.celery import configured
+        """Give the task queue its settings, whichever process this is, and let the deployment checks be known."""
+        from config import checks  # noqa: F401
+        from config.celery import app, configured
 
-        configured().set_default()
+        configured(app).set_default()

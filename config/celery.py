@@ -9,11 +9,10 @@ from typing import Any
 from celery import Celery
 from celery.schedules import crontab
 
+from config import broker
 from stations.ocpp.batch import FollowUp
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-
-app = Celery("voltyard")
 
 NOW, SLOW = "now", "slow"
 
@@ -31,13 +30,20 @@ def every(seconds: float, task: str, queue: str = NOW) -> dict[str, Any]:
     return {"task": task, "schedule": seconds, "options": {"queue": queue, "expires": max(2 * seconds, 5)}}
 
 
-def monthly(day: int, hour: int, task: str) -> dict[str, Any]:
-    """Return a beat entry for a day of the month (UTC)."""
-    return {"task": task, "schedule": crontab(day_of_month=day, hour=hour, minute=10), "options": {"queue": SLOW}}
+def daily(hour: int, task: str) -> dict[str, Any]:
+    """Return a beat entry for an hour of the day (UTC); what is monthly finds by itself whether a month is over."""
+    return {"task": task, "schedule": crontab(hour=hour, minute=10), "options": {"queue": SLOW}}
 
 
-def configured() -> Celery:
-    """Return the app with Django's settings: Redis where there is one, else a folder under DATA_DIR as broker."""
+def new_app(*, is_current: bool = False) -> Celery:
+    """Return an app that knows every task; a second worker in one process needs its own (see `EmbeddedJobs`)."""
+    made = Celery("voltyard", set_as_current=is_current)
+    made.autodiscover_tasks(["accounts", "stations", "sessions", "billing", "config"])
+    return made
+
+
+def configured(app: Celery) -> Celery:
+    """Give ``app`` Django's settings: Redis where there is one, else a folder under DATA_DIR as broker."""
     from django.conf import settings
 
     folder = settings.DATA_DIR / "broker"
@@ -50,7 +56,7 @@ def configured() -> Celery:
         for part in ("queue", "control", "processed"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         transport = {
-            "broker_url": "filesystem://",
+            "broker_url": f"{broker.SCHEME}://localhost",
             "broker_transport_options": {
                 "data_folder_in": str(folder / "queue"),
                 "data_folder_out": str(folder / "queue"),
@@ -92,11 +98,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "stations.retention": every(3600, "stations.tasks.drop_old_frames", SLOW),
     "accounts.invitations": every(3600, "accounts.tasks.forget_invitations", SLOW),
     "accounts.answers": every(3600, "accounts.tasks.forget_answers", SLOW),
-    "billing.invoices": monthly(1, 3, "billing.tasks.invoice_last_month"),
-    "billing.energy": monthly(1, 4, "billing.tasks.energy_reports_last_month"),
+    "billing.invoices": daily(3, "billing.tasks.invoice_last_month"),
+    "billing.energy": daily(4, "billing.tasks.energy_reports_last_month"),
 }
 
-app.autodiscover_tasks(["accounts", "stations", "sessions", "billing", "config"])
+app = new_app(is_current=True)
 
 
 def publish(follow_ups: Sequence[FollowUp]) -> None:

@@ -53,12 +53,24 @@ def _open_sessions(membership: Membership) -> int:
     return ChargingSession.objects.visible_to(membership).filter(status=ChargingSession.Status.ACTIVE).count()
 
 
+_STATION = (
+    "console:station",
+    "console:station_new",
+    "console:station_edit",
+    "console:station_connection",
+    "console:station_commands",
+    "console:station_configuration",
+    "console:station_log",
+    "console:command_results",
+)
 _CONSOLE: tuple[tuple[Promise, tuple[Place, ...]], ...] = (
     (
         _("Operate"),
         (
-            Place("console:stations", _("Live stations"), "activity", within=("console:station",), key="s"),
-            Place("console:sites", _("Sites"), "map-pin", within=("console:site",)),
+            Place("console:stations", _("Live stations"), "activity", within=_STATION, key="s"),
+            Place(
+                "console:sites", _("Sites"), "map-pin", within=("console:site", "console:site_new", "console:site_edit")
+            ),
             Place(
                 "console:sessions",
                 _("Sessions"),
@@ -96,6 +108,7 @@ _CONSOLE: tuple[tuple[Promise, tuple[Place, ...]], ...] = (
         _("System"),
         (
             Place("console:messages", _("OCPP log"), "scroll-text"),
+            Place("console:refused", _("Refused chargers"), "shield-x"),
             Place("console:audit", _("Audit trail"), "history", Ability.SEE_AUDIT),
             Place("console:members", _("Members"), "user-cog", Ability.MANAGE_MEMBERS, within=("console:member",)),
             Place("console:api_keys", _("API keys"), "key-round", Ability.MANAGE_KEYS),

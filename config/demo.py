@@ -38,7 +38,8 @@ SEED = "voltyard"
 DAYS = 90
 SESSIONS_A_DAY = 11
 READINGS_DAYS = 2
-SLICE = 25
+STATIONS = 48
+SLICE = 250
 
 # name, city, country, zone, latitude, longitude, grid limit in W, address
 SITES = (
@@ -120,17 +121,19 @@ def _people(operator: Operator, password: str) -> None:
 
 
 def _drivers(operator: Operator, rng: random.Random) -> list[IdToken]:
-    """Return the tokens of forty drivers; a fifth of them gets a monthly invoice."""
+    """Return the tokens of all drivers, two each after the first; a fifth of them gets a monthly invoice."""
     tokens = list(IdToken.objects.filter(operator=operator))
-    for number in range(40):
+    for number in range(STATIONS):
         name = f"{rng.choice(FIRST_NAMES)} {rng.choice(LAST_NAMES)}"
         email = f"{name.lower().replace(' ', '.').replace('ü', 'ue')}.{number}@demo.voltyard.example"
         driver = Driver.objects.create(operator=operator, name=name, email=email)
         account = ensure_account(driver)
         if number % 5 == 0:
             BillingAccount.objects.filter(pk=account.pk).update(mode=BillingAccount.Mode.MONTHLY)
-        value = f"04{rng.randrange(16**8):08X}"
-        tokens.append(IdToken.objects.create(operator=operator, driver=driver, type="rfid", value=value))
+        for label in ("Card", "Key ring"):
+            value = f"04{rng.randrange(16**8):08X}"
+            token = IdToken.objects.create(operator=operator, driver=driver, type="rfid", value=value, label=label)
+            tokens.append(token)
     return tokens
 
 
@@ -167,7 +170,7 @@ def _stations(
     poles: list[Pole] = []
     plans: list[dict[str, Any]] = []
     versions = ("1.6", "2.0.1", "2.1")
-    for number in range(48):
+    for number in range(STATIONS):
         site = sites[number % len(sites)]
         power_w, evses, kind, plug, model = KINDS[(number // len(sites) + number) % len(KINDS)]
         identity = f"HE-{site.city[:3].upper()}-{number // len(sites) + 1:04d}"
@@ -182,7 +185,7 @@ def _stations(
             vendor="Voltyard Simulator",
             model=model,
             firmware="3.4.1",
-            serial_number=f"SIM{number:06d}",
+            serial_number=identity,
         )
         made = []
         for place in range(1, evses + 1):
@@ -199,7 +202,8 @@ def _stations(
                 "evses": evses,
                 "kind": kind,
                 "power_w": float(power_w),
-                "tokens": [tokens[0].value] if number == 0 else [t.value for t in tokens[1 + number % 20 :: 20]],
+                # A token is in one place at a time: every bay has its own, one at the first station is the demo driver's.
+                "tokens": [token.value for token in tokens[2 * number : 2 * number + 2]],
                 "activity": "busy" if number % 4 == 0 else "normal",
                 "misbehaviour": _misbehaviour(number),
                 "meter_interval_s": 10,
@@ -274,14 +278,16 @@ def _history(poles: Sequence[Pole], tokens: Sequence[IdToken], rng: random.Rando
         with transaction.atomic():
             for session, _readings in part:
                 session.save(force_insert=True)
+            moments = {}
             for session, values in part:
                 tariffs.freeze(session, at=session.started_at)
                 assert session.stop_received_at is not None
-                settlement.settle(session.pk, now=session.stop_received_at + dt.timedelta(seconds=2))
+                moments[session.pk] = session.stop_received_at + dt.timedelta(seconds=2)
                 for reading in values:
                     assert reading.at is not None
                     row = reading_row(session.pk, reading, reading.at, reading.at, "Charging")
                     readings.append(MeterReading(**dict(zip(READINGS.columns, row, strict=True))))
+            settlement.settle_many(moments)
     with transaction.atomic():
         MeterReading.objects.bulk_create(readings, batch_size=2000)
         _availability(poles, rng, now)
@@ -293,7 +299,7 @@ def _draw(
     registers = {pole.station.pk: Decimal(100_000 + rng.randrange(900_000)) for pole in poles}
     busy: dict[int, dt.datetime] = {}
     number = 0
-    for day in range(DAYS, 0, -1):
+    for day in range(DAYS, -1, -1):
         midnight = (now - dt.timedelta(days=day)).replace(hour=0, minute=0, second=0, microsecond=0)
         for _ in range(round(SESSIONS_A_DAY * rng.uniform(0.7, 1.3))):
             pole = rng.choice(poles)
@@ -302,7 +308,7 @@ def _draw(
                 range(24), weights=[1, 1, 1, 1, 1, 2, 4, 8, 9, 7, 6, 6, 7, 6, 6, 7, 9, 12, 12, 9, 6, 4, 3, 2]
             )[0]
             start = midnight + dt.timedelta(hours=hour, minutes=rng.randrange(60), seconds=rng.randrange(60))
-            if start < busy.get(evse.pk, start) or start > now - dt.timedelta(hours=6):
+            if start < busy.get(evse.pk, start):
                 continue
             token = tokens[0] if rng.random() < 0.04 else rng.choice(tokens[1:])
             charge_min = rng.uniform(18, 55) if pole.kind == "dc" else rng.uniform(60, 260)
@@ -323,6 +329,8 @@ def _draw(
                 with_readings=day <= READINGS_DAYS,
             )
             assert session.stopped_at is not None
+            if session.stopped_at > now - dt.timedelta(minutes=5):
+                continue
             busy[evse.pk] = session.stopped_at + dt.timedelta(minutes=5)
             yield session, values
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import os
 import secrets
 import sys
@@ -54,7 +55,8 @@ class Environment:
         try:
             return parse(value)
         except ValueError:
-            self.problems.append(f"{name}: {value!r} is not {wanted}")
+            shown = "its value" if "@" in value else repr(value)  # an address may hold a password
+            self.problems.append(f"{name}: {shown} is not {wanted}")
             return default
 
     def flag(self, name: str, default: bool) -> bool:
@@ -85,6 +87,15 @@ class Environment:
     def words(self, name: str, default: list[str]) -> list[str]:
         """Return a comma list without blanks."""
         return [part.strip() for part in self.text(name, ",".join(default)).split(",") if part.strip()]
+
+    def networks(self, name: str) -> list[str]:
+        """Return a comma list of IP addresses and networks."""
+
+        def parse(value: str) -> list[str]:
+            parts = [part.strip() for part in value.split(",") if part.strip()]
+            return [str(ipaddress.ip_network(part, strict=False)) for part in parts]
+
+        return self.parsed(name, parse, [], "a comma list of IP addresses or networks")
 
     def url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
         """Return an address with one of ``schemes``."""

@@ -19,7 +19,7 @@ from typing import Any
 from channels.auth import AuthMiddlewareStack
 from django.conf import settings
 from django.core.cache import cache
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count, Max, Min, Q
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
@@ -147,7 +147,7 @@ class Health:
                     id=self.process.gateway.name, lease_at__gt=dt.datetime.now(dt.UTC) - ONLINE_LEASE
                 )
                 checks["ingest"] = "ok" if young.exists() else "its lease has run out"
-        except DatabaseError as error:
+        except Error as error:
             log.warning("the database does not answer: %s", error)
             checks["database"] = type(error).__name__
         return checks
@@ -200,7 +200,7 @@ class _Numbers:
         yield from _jobs()
         try:
             shared = list(_shared(dt.datetime.now(dt.UTC)))
-        except DatabaseError as error:
+        except Error as error:
             log.warning("no figures from the database: %s", error)
             shared = []
         yield _gauge("database_up", "Whether the database answered this request", int(bool(shared)))

@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import beat
 
-from config.celery import NOW, SLOW, app
+from config.celery import NOW, SLOW, app, configured, new_app
 
 log = logging.getLogger("voltyard.jobs")
 
@@ -24,7 +24,8 @@ class EmbeddedJobs:
     def start(self) -> None:
         """Start the threads."""
         for queue in (NOW, SLOW):
-            worker = app.WorkController(
+            # The queues to consume are chosen per app: two workers of one app would both take the last choice.
+            worker = configured(new_app()).WorkController(
                 pool_cls="solo",
                 concurrency=1,
                 queues=[queue],

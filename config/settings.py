@@ -40,7 +40,7 @@ PUBLIC_URL = env.url("PUBLIC_URL", "http://localhost:8000", ("http", "https")).r
 _public = urlsplit(PUBLIC_URL)
 SECURE_SITE = _public.scheme == "https"
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", [_public.hostname or "localhost", "localhost", "127.0.0.1", "[::1]"])
-TRUSTED_PROXIES = env.words("TRUSTED_PROXIES", [])
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 if SECURE_SITE:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

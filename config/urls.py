@@ -12,7 +12,7 @@ from stations.urls_alerts import api_alert_urls, console_alert_urls
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *accounts.auth_urls,
-    path("console/", include(([*accounts.console_urls, *console_alert_urls], "console"))),
+    path("console/", include(([*accounts.console_urls, *stations.console_urls, *console_alert_urls], "console"))),
     path("driver/", include((accounts.driver_urls, "driver"))),
     path("staff/", include((accounts.staff_urls, "staff"))),
     path("api/v1/", include(([*accounts.api_urls, *stations.api_urls, *api_alert_urls], "api"))),

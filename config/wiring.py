@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from billing import admission
 from sessions import lifecycle
-from stations import commands, live_alerts, messages, registry
+from stations import commands, live_alerts, live_pages, messages, registry
 from stations.live import Topic
 from stations.ocpp.inbox import Handler
 
@@ -31,4 +31,7 @@ HANDLERS: dict[type, Handler] = {
 
 LIVE_TOPICS: dict[str, Topic] = {
     "alerts": live_alerts.alerts,
+    "messages": live_pages.messages,
+    "station": live_pages.station,
+    "stations": live_pages.stations,
 }

@@ -98,11 +98,17 @@ def _over_power(now: dt.datetime) -> list[Finding]:
         rated_w__gt=0,
     )
     findings = []
-    for row in rows.select_related("evse", "station"):
+    for row in rows.select_related("evse", "station").only(*_WEIGHED):
         facts = _impossible(row, row.energy_changed_at or now)
         if facts is not None:
             findings.append(_over_power_finding(row, facts))
     return findings
+
+
+_WEIGHED = (  # nearly every running session is looked at every other second
+    *("uuid", "operator", "site", "status", "started_at", "start_received_at", "energy_changed_at"),
+    *("energy_wh", "power_w", "evse__number", "evse__max_power_w", "station__max_power_w"),
+)
 
 
 def _impossible(row: ChargingSession, until: dt.datetime) -> dict[str, Any] | None:

@@ -303,8 +303,9 @@ def show_state(connector_id: int | None, state: ChargingState | None, at: dt.dat
 def tell(station: StationRef, session: ChargingSession, tx: Batch) -> None:
     """Tell the open pages that a session began or ended."""
     group = operator_group(station.operator_id)
-    for name in ("stations", "sessions", "kpis", f"station:{station.identity}", f"session:{session.uuid}"):
+    changed = (f"session:{session.uuid}", f"session-state:{session.uuid}", "sessions")
+    for name in ("stations", "kpis", f"station:{station.identity}", *changed):
         tx.hint(group, name)
     if session.driver_id is not None:
-        tx.hint(driver_group(session.driver_id), f"session:{session.uuid}")
-        tx.hint(driver_group(session.driver_id), "sessions")
+        for name in changed:
+            tx.hint(driver_group(session.driver_id), name)

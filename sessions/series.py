@@ -15,6 +15,8 @@ from sessions.readings import energy_so_far
 
 MOST = 400
 TREND = dt.timedelta(minutes=10)
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MILLISECOND = dt.timedelta(milliseconds=1)
 CURVES = ("power", "energy", "soc")
 
 
@@ -71,7 +73,20 @@ def chart(points: Sequence[Point], of: str, *, limit_w: int | None = None) -> di
     series = [{"name": names[of], "style": "area", "values": [value for _point, value in shown]}]
     if of == "power" and limit_w and shown:
         series.append({"name": _("Limit"), "style": "limit", "values": [limit_w / 1000] * len(shown)})
-    return {"unit": units[of], "times": [point.at.timestamp() for point, _value in shown], "series": series}
+    return {"unit": units[of], "times": [_stamp(point.at) for point, _value in shown], "series": series}
+
+
+def _stamp(at: dt.datetime) -> float:
+    """Return seconds since 1970, rounded up to the millisecond, so that the point is not after itself."""
+    return -(-(at - _EPOCH) // _MILLISECOND) / 1000
+
+
+def moment(stamp: str) -> dt.datetime | None:
+    """Return the moment of a stamp as `chart` gives it; None for anything else."""
+    try:
+        return _EPOCH + round(float(stamp) * 1000) * _MILLISECOND
+    except (ValueError, OverflowError):
+        return None
 
 
 def reaches(points: Sequence[Point], target: int) -> dt.datetime | None:

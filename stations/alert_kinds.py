@@ -28,6 +28,7 @@ LOG_IN_BURST = "log_in_burst"
 CARD_BURST = "card_burst"
 
 OPEN_STATION = "open_station"
+OPEN_LOG = "open_log"
 OPEN_SITE = "open_site"
 OPEN_SESSION = "open_session"
 OPEN_REFUSED = "open_refused"
@@ -80,22 +81,18 @@ def kind_of(alert: Alert) -> Kind:
     return KINDS[alert.kind]
 
 
-def action_of(alert: Alert) -> Action:
-    """Return the one action that helps; refused log-ins of an unknown charger have no station to open."""
-    action = kind_of(alert).action
-    return _OPEN_REFUSED if action.name == OPEN_STATION and alert.station_id is None else action
-
-
 def target_url(alert: Alert, action: str) -> str:
     """Return the page an opening action leads to, empty for actions that change something."""
     if action == OPEN_STATION and alert.station is not None:
-        return _url("console:station", alert.station.identity) or _url("console:stations")
+        return _url("console:station", alert.station.uuid)
+    if action == OPEN_LOG and alert.station is not None:
+        return _url("console:station_log", alert.station.uuid)
     if action == OPEN_SITE and alert.site is not None:
-        return _url("console:site", str(alert.site.uuid)) or _url("console:stations")
+        return _url("console:site", alert.site.uuid)
     if action == OPEN_SESSION:
-        return _url("console:session", alert.facts["session"]) or _url("console:sessions")
+        return _url("console:session", alert.facts["session"])
     if action == OPEN_REFUSED:
-        return _url("console:refused") or _url("console:stations")
+        return _url("console:refused")
     return ""
 
 
@@ -103,10 +100,10 @@ def evidence(alert: Alert, *, people: bool) -> list[Link]:
     """Return where it can be seen: station, log, sessions, and the token for those who may see ``people``."""
     links = []
     if alert.station is not None:
-        links.append(Link(_("Station"), _url("console:station", alert.station.identity)))
-        links.append(Link(_("OCPP log"), _with_query(_url("console:messages"), f"station={alert.station.identity}")))
+        links.append(Link(_("Station"), _url("console:station", alert.station.uuid)))
+        links.append(Link(_("OCPP log"), _url("console:station_log", alert.station.uuid)))
     elif alert.site is not None:
-        links.append(Link(_("Site"), _url("console:site", str(alert.site.uuid))))
+        links.append(Link(_("Site"), _url("console:site", alert.site.uuid)))
     sessions = [alert.facts.get("session"), *(place.get("session") for place in alert.facts.get("places", ()))]
     links.extend(Link(_("Session"), _url("console:session", session)) for session in sessions if session)
     if people and "token" in alert.facts:
@@ -124,15 +121,11 @@ def resolution_words(alert: Alert) -> str:
     return str(Alert.Resolution(alert.resolution).label) if alert.resolution else ""
 
 
-def _url(name: str, *args: str) -> str:
+def _url(name: str, *args: object) -> str:
     try:
         return reverse(name, args=args)
     except NoReverseMatch:
         return ""
-
-
-def _with_query(url: str, query: str) -> str:
-    return f"{url}?{query}" if url else ""
 
 
 # --- words -------------------------------------------------------------------------------------------
@@ -251,7 +244,8 @@ def _card_burst(alert: Alert) -> str:
 _OPEN_STATION = Action(OPEN_STATION, gettext_lazy("Open the station"), "plug-zap", Ability.COMMAND)
 _OPEN_SITE = Action(OPEN_SITE, gettext_lazy("Open the site"), "map-pin", Ability.COMMAND)
 _OPEN_SESSION = Action(OPEN_SESSION, gettext_lazy("Open the session"), "eye", Ability.REVIEW_SESSIONS)
-_OPEN_REFUSED = Action(OPEN_REFUSED, gettext_lazy("Open the unknown chargers"), "shield-alert", Ability.COMMAND)
+_OPEN_REFUSED = Action(OPEN_REFUSED, gettext_lazy("Open the refused log-ins"), "shield-alert", Ability.COMMAND)
+_OPEN_LOG = Action(OPEN_LOG, gettext_lazy("Open the log"), "scroll-text", Ability.COMMAND)
 _RESET = Action(
     RESET,
     gettext_lazy("Reset the station"),
@@ -325,7 +319,7 @@ KINDS: dict[str, Kind] = {
         Alert.Severity.WARNING,
         _log_in_burst,
         _nothing,
-        _OPEN_STATION,
+        _OPEN_REFUSED,
     ),
     CARD_BURST: Kind(
         gettext_lazy("Many refused cards"),
@@ -333,6 +327,6 @@ KINDS: dict[str, Kind] = {
         Alert.Severity.WARNING,
         _card_burst,
         _nothing,
-        _OPEN_STATION,
+        _OPEN_LOG,
     ),
 }

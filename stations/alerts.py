@@ -141,7 +141,7 @@ def _write(new: Sequence[Finding], changed: Sequence[Alert], fields: Sequence[st
         return
     with transaction.atomic():
         if changed:
-            Alert.objects.bulk_update(changed, fields)
+            Alert.objects.filter(resolved_at=None).bulk_update(changed, fields)
         if new:
             # Two detectors at once: the unique open key lets the second pass without effect.
             Alert.objects.bulk_create([_made(finding, now) for finding in new], ignore_conflicts=True)
@@ -201,7 +201,7 @@ def act(alert: Alert, *, by: Actor, at: dt.datetime) -> Done:
     """
     with transaction.atomic():
         row = _locked(alert)
-        action = alert_kinds.action_of(row)
+        action = alert_kinds.kind_of(row).action
         if row.acknowledged_at is None:
             _acknowledge(row, by, at)
         if action.name == alert_kinds.BLOCK_TOKEN:

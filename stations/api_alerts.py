@@ -115,7 +115,7 @@ def _shape(row: Alert) -> dict[str, Any]:
         "evse": row.evse,
         "reason": kind.reason(row),
         "impact": kind.impact(row),
-        "action": alert_kinds.action_of(row).name,
+        "action": kind.action.name,
         "facts": row.facts,
         "count": row.count,
         "raised_at": row.raised_at,

@@ -290,10 +290,11 @@ class StationMessages(StationRows):
     @extend_schema(responses=MessageOut(many=True))
     def get(self, request: Request, identity: str) -> Response:
         """List a station's messages, the newest first; secrets are removed, tokens are pseudonyms."""
-        return self.page(Frame.objects.filter(station=self.station(identity)), _messages)
+        return self.page(Frame.objects.filter(station=self.station(identity)), message_shapes)
 
 
-def _messages(rows: list[Frame]) -> list[dict[str, Any]]:
+def message_shapes(rows: list[Frame]) -> list[dict[str, Any]]:
+    """Return frames as the API writes them."""
     return [
         {
             "at": row.at,

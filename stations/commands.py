@@ -99,6 +99,16 @@ def ask_raw(
     return _store(station, "", {}, wanted, by=by, now=now, queue=queue, ttl_s=ttl_s)
 
 
+def ask_again(row: Command, *, by: User | Membership | ApiKey, now: dt.datetime) -> Command:
+    """Ask the same once more. Raises `BadCommand` where a secret was part of it: none was kept."""
+    given = shown_arguments(row)
+    if journal.HIDDEN in json.dumps([given, row.payload]):
+        raise BadCommand(_("Its secret was not kept. Ask for it anew."))
+    if row.command:
+        return ask(row.station, row.command, given, by=by, now=now)
+    return ask_raw(row.station, row.action, row.payload or {}, by=by, now=now)
+
+
 def _store(
     station: Station,
     command: str,

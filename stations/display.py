@@ -85,6 +85,11 @@ def power(watts: Number) -> Quantity:
     return Quantity(number(kw, 0 if whole else 1), "kW")
 
 
+def bar(value: Number, full: Number, width: int = 64) -> str:
+    """Return the length of a bar that shows ``value`` as a part of ``full``, in pixels of ``width``."""
+    return f"{float(max(Decimal(0), min(Decimal(1), Decimal(value) / Decimal(full)))) * width:.1f}"
+
+
 def money(amount: Number, currency: str) -> str:
     """Format an amount in major units with the currency's own digits ("€25.49")."""
     digits = Decimal(1).scaleb(-get_currency_precision(currency))

@@ -424,5 +424,5 @@ def _told(facts: Any) -> dict[str, Any]:
 
 
 def _tell(operator_id: int, identity: str = "") -> None:
-    names = ["stations", "kpis", "feed", *([f"station:{identity}"] if identity else [])]
+    names = ["stations", "kpis", "feed", *([f"station:{identity}", f"state:{identity}"] if identity else [])]
     stale_after_commit(operator_group(operator_id), *names)

@@ -94,14 +94,18 @@ def _mix(actor: Membership, now: dt.datetime) -> Counter[str]:
     return mix
 
 
+def local_date(actor: Membership, now: dt.datetime) -> dt.date:
+    """Return today by the operator's clock."""
+    return now.astimezone(zoneinfo.ZoneInfo(actor.operator.time_zone)).date()
+
+
 def _days(actor: Membership, now: dt.datetime) -> tuple[dt.datetime, dt.datetime, dt.datetime]:
     """Return midnight, the midnight a week before and this time a week before, by the operator's clock."""
     zone = zoneinfo.ZoneInfo(actor.operator.time_zone)
     local = now.astimezone(zone)
     midnight = dt.datetime.combine(local.date(), dt.time(), zone)
     week_ago = dt.datetime.combine(local.date() - dt.timedelta(days=7), dt.time(), zone)
-    same_time = dt.datetime.combine(week_ago.date(), local.time(), zone)
-    return midnight, week_ago, same_time
+    return midnight, week_ago, dt.datetime.combine(week_ago.date(), local.time(), zone)
 
 
 # --- slow figures: remembered for a while --------------------------------------------------------------------
@@ -209,7 +213,8 @@ def _uptimes(actor: Membership, now: dt.datetime) -> dict[int, Uptime]:
     for connector, station, site, created, before, then in connectors:
         if before in DOWN:
             down_s[connector] += ((then or now) - since).total_seconds()
-        total = max(0.0, (now - max(since, created)).total_seconds())
+        known_since = since if before is not None else min(then or created, created)
+        total = max(0.0, (now - max(since, known_since)).total_seconds())
         sum_so_far = found.get(station, Uptime(site, 0.0, 0.0))
         found[station] = Uptime(site, sum_so_far.down_s + min(down_s[connector], total), sum_so_far.total_s + total)
     return found

@@ -31,6 +31,10 @@ TRIGGERS = [
 ]
 
 
+def _kw(watts: int) -> str:
+    return f"{watts / 1000:g}"
+
+
 # --- sites and stations --------------------------------------------------------------------------------
 
 
@@ -49,7 +53,7 @@ class SiteForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.power_limit_w is not None:
-            self.initial["power_limit_kw"] = self.instance.power_limit_w / 1000
+            self.initial["power_limit_kw"] = _kw(self.instance.power_limit_w)
 
     def _post_clean(self) -> None:
         """Leave the object as it is: the rules of a site are `enrolment`'s."""
@@ -148,7 +152,7 @@ class StationForm(_OfOperator):
     def initial_of(station: Station) -> dict[str, Any]:
         """Return what the form shows for a station."""
         names = ["name", "security_profile", "default_subprotocol", "ping_seconds", "compression"]
-        power = None if station.max_power_w is None else station.max_power_w / 1000
+        power = None if station.max_power_w is None else _kw(station.max_power_w)
         return {name: getattr(station, name) for name in names} | {"site": station.site.uuid, "max_power_kw": power}
 
     @property

@@ -34,8 +34,9 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class Page:
     """What one open page listens to.
 
-    ``group`` is its channel group; ``watches`` the stale names it cares for, each with the fragment it shows;
-    ``slots`` returns its display strings, already formatted for this person.
+    ``group`` is its channel group; ``watches`` the stale names it cares for, each with the fragments that show
+    it, apart by blanks (none: its display strings alone); ``slots`` returns the display strings, already
+    formatted for this person.
     """
 
     group: str
@@ -100,7 +101,7 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]
         first = True
         while True:
             if stale or first:
-                names = sorted({page.watches[name] for name in stale})
+                names = sorted({fragment for name in stale for fragment in page.watches[name].split()})
                 stale.clear()
                 if page.slots is not None:
                     slots = await in_thread(page.slots)

@@ -100,7 +100,7 @@ class Query:
         if self.state:
             wanted &= _in_state(self.state, now)
         if self.site:
-            wanted &= Q(site__uuid=self.site) if _is_uuid(self.site) else Q(pk__in=())
+            wanted &= Q(site__uuid=self.site) if is_uuid(self.site) else Q(pk__in=())
         if self.model:
             wanted &= Q(model=self.model)
         if self.firmware:
@@ -116,6 +116,11 @@ def stations(actor: Membership) -> QuerySet[Station]:
 def here(now: dt.datetime) -> ExpressionWrapper[Q]:
     """Return an annotation: whether a station is connected."""
     return ExpressionWrapper(is_online(now), output_field=BooleanField())
+
+
+def living_gateways(now: dt.datetime) -> QuerySet[Gateway, str]:
+    """Return the ids of the gateways whose lease is young."""
+    return Gateway.objects.filter(lease_at__gt=now - ONLINE_LEASE).values_list("id", flat=True)
 
 
 def needs_attention(now: dt.datetime) -> Q:
@@ -220,8 +225,8 @@ def running(actor: Membership, now: dt.datetime, only: Iterable[int] | None = No
     return [Running._make((*row[:7], row[7] or "", *row[8:])) for row in found]
 
 
-def page_of(actor: Membership, query: Query, now: dt.datetime, *, count: int | None = None) -> Page[Station]:
-    """Return a page of stations with their sites; ``count`` saves the query for it."""
+def all_of(actor: Membership, query: Query, now: dt.datetime) -> QuerySet[Station]:
+    """Return the stations a query finds, in its order, with their sites and whether they are here."""
     rows = stations(actor).filter(query.narrows(now)).select_related("site").annotate(is_here=here(now))
     field = query.sort.removeprefix("-")
     if field == "power":
@@ -229,11 +234,16 @@ def page_of(actor: Membership, query: Query, now: dt.datetime, *, count: int | N
         rows = rows.annotate(power=Sum("open__power_w"))
     down = query.sort.startswith("-")
     key = {"name": F("name"), "site": F("site__name"), "power": F("power"), "seen": F("last_seen_at")}[field]
-    rows = rows.order_by(key.desc(nulls_last=True) if down else key.asc(nulls_first=True), "identity")
-    paginator = Paginator(rows, query.size)
+    found = rows.order_by(key.desc(nulls_last=True) if down else key.asc(nulls_first=True), "identity")
+    return cast("QuerySet[Station]", found)
+
+
+def page_of(actor: Membership, query: Query, now: dt.datetime, *, count: int | None = None) -> Page[Station]:
+    """Return a page of the stations a query finds; ``count`` saves the query for it."""
+    paginator = Paginator(all_of(actor, query, now), query.size)
     if count is not None:
         paginator.count = count
-    return cast("Page[Station]", paginator.get_page(query.page))
+    return paginator.get_page(query.page)
 
 
 def rows_of(found: Sequence[Station], active: Iterable[Running], now: dt.datetime) -> list[Row]:
@@ -329,9 +339,8 @@ def places(found: Iterable[Site], counted: Iterable[Group], url: Mapping[int, st
             state = "offline"
         elif total["in_use"]:
             state = "charging"
-        shown.append(
-            Place(site.name, float(site.longitude), float(site.latitude), total["n"], state, url.get(site.pk, ""))
-        )
+        at = float(site.longitude), float(site.latitude)
+        shown.append(Place(site.city or site.name, *at, total["n"], state, url.get(site.pk, "")))
     return shown
 
 
@@ -348,7 +357,8 @@ def scope_key(actor: Membership) -> str:
     return f"{actor.operator_id}:{part}"
 
 
-def _is_uuid(text: str) -> bool:
+def is_uuid(text: str) -> bool:
+    """Return whether a text is a public id."""
     try:
         UUID(text)
     except ValueError:

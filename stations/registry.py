@@ -223,3 +223,4 @@ def feed(
     tx.hint(group, "feed")
     tx.hint(group, "stations")
     tx.hint(group, f"station:{station.identity}")
+    tx.hint(group, f"state:{station.identity}")

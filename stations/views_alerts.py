@@ -12,6 +12,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -24,7 +25,7 @@ from stations import alert_kinds, alerts
 from stations.models import Alert
 
 PAGE = 50
-STRIP = 5  # shown on other pages; the rest is a click away
+STRIP = 3  # shown on other pages; the rest is a click away
 STATES = {
     "open": Q(resolved_at=None),
     "new": Q(resolved_at=None, acknowledged_at=None),
@@ -68,17 +69,22 @@ def alert_list(request: ConsoleRequest) -> HttpResponse:
 
 @console(Ability.SEE_STATIONS)
 def alert_fragment(request: ConsoleRequest) -> HttpResponse:
-    """The list alone; without ``whole`` the few most urgent open alerts, for a strip on another page."""
-    page = _page(request, _state(request.GET))
+    """The list alone; without ``whole`` a strip for another page: the few most urgent that nobody has taken on.
+
+    With ``station`` (an identity) all open ones of that station.
+    """
     whole = "whole" in request.GET
+    state = _state(request.GET) if whole or "station" in request.GET else "new"
+    page = _page(request, state, urgent_first=not whole)
     shown = list(page) if whole else list(page)[:STRIP]
     context = {
         "rows": _rows(shown, request.actor),
         "strip": not whole,
         "more": 0 if whole else page.paginator.count - len(shown),
-        "more_url": f"{reverse('console:alerts')}?{_query(request.GET)}",
+        "more_url": f"{reverse('console:alerts')}?{_query(request.GET, state=state)}",
     }
-    return render(request, "console/fragments/_alerts.html", context)
+    # Without blanks, so that the place of no alerts is empty and takes no room.
+    return HttpResponse(render_to_string("console/fragments/_alerts.html", context, request).strip())
 
 
 @require_POST
@@ -97,7 +103,7 @@ def alert_close(request: ConsoleRequest, id: UUID) -> HttpResponse:
 @console(Ability.SEE_STATIONS)
 def alert_act(request: ConsoleRequest, id: UUID) -> HttpResponse:
     found = _alert(request, id)
-    require(request.actor, alert_kinds.action_of(found).ability)
+    require(request.actor, alert_kinds.kind_of(found).action.ability)
     done = alerts.act(found, by=request.actor, at=timezone.now())
     if done.url:
         answer = HttpResponse() if request.headers.get("HX-Request") else HttpResponseRedirect(done.url)
@@ -125,7 +131,7 @@ def _alert(request: ConsoleRequest, id: UUID) -> Alert:
 # --- what is listed ----------------------------------------------------------------------------------
 
 
-def _page(request: ConsoleRequest, state: str) -> Page[Alert]:
+def _page(request: ConsoleRequest, state: str, *, urgent_first: bool = False) -> Page[Alert]:
     wanted = request.GET
     rows: QuerySet[Alert] = Alert.objects.visible_to(request.actor).filter(STATES[state])
     if wanted.get("kind"):
@@ -133,7 +139,10 @@ def _page(request: ConsoleRequest, state: str) -> Page[Alert]:
     if wanted.get("station"):
         rows = rows.filter(station__identity=wanted["station"])
     rows = rows.select_related("station", "site", "acknowledged_by")
-    order = ["-resolved_at", "-id"] if state == "closed" else ["severity", "kind", "-raised_at", "-id"]
+    if state == "closed":
+        order = ["-resolved_at", "-id"]
+    else:  # critical comes before warning in the alphabet, too
+        order = ["severity", *([] if urgent_first else ["kind"]), "-raised_at", "-id"]
     return Paginator(rows.order_by(*order), PAGE).get_page(wanted.get("page"))
 
 
@@ -142,7 +151,8 @@ def _rows(found: Iterable[Alert], actor: Membership) -> list[Row]:
 
 
 def _row(alert: Alert, actor: Membership) -> Row:
-    kind, action = alert_kinds.kind_of(alert), alert_kinds.action_of(alert)
+    kind = alert_kinds.kind_of(alert)
+    action = kind.action
     is_mine = alert.is_open and may(actor, Ability.COMMAND)
     helps: dict[str, Any] = {
         "label": action.label,

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from stations import display
 from stations.commands import shown_arguments
 from stations.messages import ConnectorState
-from stations.models import Command, RefusedConnection, Station, StationEvent
+from stations.models import Command, RefusedConnection, Site, Station, StationEvent
 from stations.overview import Row
 from stations.states import NEVER_CONNECTED, OFFLINE, SILENT, connector_look
 
@@ -48,6 +48,36 @@ def error(code: str) -> str:
 def connector(evse: int | None) -> str:
     """Return how a connector is called in a sentence."""
     return _("connector %(number)s") % {"number": evse} if evse else _("the whole station")
+
+
+# Names of OCPP 2.x (ConnectorEnumType) and OCPI 2.2.1 §8.4.5 (ConnectorType) as people know them.
+_TYPES = {
+    "cCCS1": "CCS1",
+    "cCCS2": "CCS2",
+    "cG105": "CHAdeMO",
+    "cTesla": "Tesla",
+    "cType1": "Type 1",
+    "cType2": "Type 2",
+    "sType2": "Type 2",
+    "sType3": "Type 3",
+    "CHADEMO": "CHAdeMO",
+    "DOMESTIC_F": "Schuko",
+    "IEC_62196_T1": "Type 1",
+    "IEC_62196_T1_COMBO": "CCS1",
+    "IEC_62196_T2": "Type 2",
+    "IEC_62196_T2_COMBO": "CCS2",
+    "TESLA_S": "Tesla",
+}
+
+
+def connector_type(code: str) -> str:
+    """Return the type of a connector as people know it."""
+    return _TYPES.get(code, code)
+
+
+def site(row: Site) -> str:
+    """Return a site with its city."""
+    return f"{row.city}, {row.name}" if row.city and row.city not in row.name else row.name
 
 
 def now(row: Row, at: dt.datetime) -> str:

@@ -108,8 +108,9 @@ class LiveServer:
         client = Client()
         await db(client.force_login, person if isinstance(person, User) else person.user)
         session = requests.Session()
-        session.cookies.set("session", client.cookies["session"].value)
-        session.cookies.set("csrf", "c" * 32)
+        # With the domain, so that a cookie the server sets later takes the place of this one.
+        session.cookies.set("session", client.cookies["session"].value, domain="127.0.0.1")
+        session.cookies.set("csrf", "c" * 32, domain="127.0.0.1")
         return Caller(self.url, session)
 
 

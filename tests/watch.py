@@ -51,4 +51,4 @@ def impact(alert: Alert) -> str:
 
 
 def action(alert: Alert) -> str:
-    return alert_kinds.action_of(alert).name
+    return alert_kinds.kind_of(alert).action.name

@@ -59,7 +59,7 @@ class Installation:
             name = f"voltyard_{self.folder.name.removeprefix('voltyard-').lower()}"
             self.database_url = urlunsplit(urlsplit(database_url)._replace(path=f"/{name}"))
         own = like.settings if like is not None else _secrets()
-        self.settings = {**own, **(settings or {})}
+        self.settings: dict[str, str] = {**own, **(settings or {})}
         self._environment = _environment() | self.settings | {"DATA_DIR": str(self.folder), "LOG_LEVEL": "WARNING"}
         if self.database_url:
             self._environment["DATABASE_URL"] = self.database_url
@@ -128,22 +128,18 @@ class Installation:
 
     def python(self, *arguments: str) -> str:
         """Run Python in this installation's environment and return what it printed. Raises CalledProcessError."""
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, *arguments], env=self._environment, cwd=ROOT, check=False, capture_output=True, text=True
-        )
+        done = self._run(*arguments)
         if done.returncode:
             raise subprocess.CalledProcessError(done.returncode, arguments, done.stdout, done.stderr[-4000:])
         return done.stdout
 
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, env=self._environment, cwd=ROOT, check=False, capture_output=True, text=True)  # noqa: S603
+
     def check_books(self) -> list[dict[str, Any]]:
         """Return the invariants that are broken."""
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, "manage.py", "check_books"],
-            env=self._environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
+        done = self._run("manage.py", "check_books")
         if not done.stdout:
             raise subprocess.CalledProcessError(done.returncode, "check_books", "", done.stderr[-4000:])
         found: dict[str, Any] = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""The world a load meets: one operator, a site, stations that have been there before, a card, a price list.
+"""The world a load meets: one operator, a site, stations that have been there before, a card for each, a price list.
 
 ``python -m config.bench.world --stations N`` makes it in the installation of its environment.
 """
@@ -10,7 +10,6 @@ import datetime as dt
 from decimal import Decimal
 
 PASSWORD = "load-load-load-load"  # noqa: S105 - of simulated stations on this machine
-CARD = "LOAD0001"
 PREFIX = "LOAD-"
 SLICE = 500
 
@@ -21,10 +20,9 @@ def identities(count: int, prefix: str = PREFIX) -> list[tuple[str, str]]:
 
 
 def build(count: int) -> None:
-    """Make the world with ``count`` stations, the last dials of which left their connectors behind."""
+    """Make the world with ``count`` stations whose connectors are known, and a card that bears each one's identity."""
     from django.db import transaction
 
-    from accounts import tokens
     from accounts.keys import digest
     from accounts.models import Driver, IdToken, Membership
     from accounts.operators import create_operator
@@ -36,14 +34,13 @@ def build(count: int) -> None:
 
     now = dt.datetime.now(dt.UTC)
     operator, _ = create_operator(
-        name="Load", slug="load", email="owner@load.example", password="load owner password", by=None, at=now
+        name="Load", slug="load", email="owner@load.example", password=PASSWORD, by=None, at=now
     )
     ensure_legal_entity(operator)
     owner = Membership.objects.get(operator=operator)
     site = enrolment.create_site(operator, by=owner, name="Yard")
     with transaction.atomic():
         driver = Driver.objects.create(operator=operator, name="Lee Load")
-    tokens.create_token(operator, type=IdToken.Type.RFID, value=CARD, driver=driver, by=owner)
     tariffs.publish(owner, _price_list(), by=owner, at=now - dt.timedelta(days=1))
     names = [identity for identity, _ in identities(count)]
     for start in range(0, count, SLICE):
@@ -60,6 +57,10 @@ def build(count: int) -> None:
             )
             evses = Evse.objects.bulk_create(Evse(station=station, number=1) for station in stations)
             Connector.objects.bulk_create(Connector(evse=evse, number=1) for evse in evses)
+            IdToken.objects.bulk_create(
+                IdToken(operator=operator, driver=driver, type=IdToken.Type.RFID, value=name)
+                for name in names[start : start + SLICE]
+            )
 
 
 def _price_list() -> dict[str, object]:

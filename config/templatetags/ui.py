@@ -277,18 +277,21 @@ def _time(at: dt.datetime, text: str) -> SafeString:
 
 
 @register.simple_tag
-def power_bar(value: Any, limit: Any, width: int = 64) -> SafeString:
-    """Show ``value`` as a part of ``limit``, both in the same unit; nothing where either is unknown."""
+def power_bar(value: Any, limit: Any, width: int = 64, slot: str = "") -> SafeString:
+    """Show ``value`` as a part of ``limit``, both in the same unit; nothing where either is unknown.
+
+    With ``slot`` its length is replaced live by that slot (see `display.bar`).
+    """
     amount, full = _decimal(value), _decimal(limit)
     if amount is None or not full or full < 0:
         return SafeString("")
-    filled = float(max(Decimal(0), min(Decimal(1), amount / full))) * width
     return format_html(
         '<svg class="bar" width="{0}" height="6" viewBox="0 0 {0} 6" aria-hidden="true">'
         '<rect class="bar-room" width="{0}" height="6" rx="3"/>'
-        '<rect class="bar-fill" width="{1}" height="6" rx="3"/></svg>',
+        '<rect class="bar-fill" width="{1}" height="6" rx="3"{2}/></svg>',
         width,
-        f"{filled:.1f}",
+        display.bar(amount, full, width),
+        format_html(' data-live-width="{}"', slot) if slot else "",
     )
 
 

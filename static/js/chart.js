@@ -1,6 +1,7 @@
 // Interactive curves: [data-chart] with data-src (JSON), data-library and data-library-css (uPlot).
 // JSON: {"unit":"kW","times":[epoch seconds],"series":[{"name":"Drawn","style":"area|line|limit","values":[number|null]}]}
-// Draws itself anew on "stale"; says in words when there is nothing to draw or the data did not come.
+// Draws itself anew on "stale"; an answer with "after" holds only what is later than that. Says in words when there is nothing to draw or the data did not come.
+const MOST_POINTS = 800; // beyond, the whole is asked for again, thinned by the server
 const language = document.documentElement.lang || "en";
 let library;
 
@@ -67,11 +68,22 @@ function draw(element, uPlot, data) {
   legend?.replaceChildren(...data.series.map((s) => Object.assign(document.createElement("span"), { className: `legend ${s.style}`, textContent: s.name })));
 }
 
+function joined(before, later) {
+  const series = before.series.map((one, i) => ({ ...one, values: [...one.values, ...(later.series[i]?.values ?? later.times.map(() => null))] }));
+  return { ...before, times: [...before.times, ...later.times], series };
+}
+
 async function load(element) {
   try {
-    const [uPlot, answer] = await Promise.all([loadLibrary(element.dataset), fetch(element.dataset.src, { headers: { Accept: "application/json" } })]);
+    const known = element.chart && element.data.times.length < MOST_POINTS ? element.data : null;
+    const later = known ? `${element.dataset.src.includes("?") ? "&" : "?"}after=${known.times.at(-1)}` : "";
+    const [uPlot, answer] = await Promise.all([loadLibrary(element.dataset), fetch(element.dataset.src + later, { headers: { Accept: "application/json" } })]);
     if (!answer.ok) throw new Error(answer.status);
-    const data = await answer.json();
+    let data = await answer.json();
+    if (known && data.after) {
+      if (!data.times.length) return;
+      data = joined(known, data);
+    }
     if (data.times.length) draw(element, uPlot, data); else say(element, element.dataset.empty);
   } catch {
     say(element, element.dataset.error);

@@ -1,5 +1,5 @@
-// Requests and forms: the CSRF header of htmx, failures in words, "select all" and its count,
-// filters that apply themselves.
+// Requests and forms: the CSRF header of htmx, failures in words, forms in popovers that close when they were taken, "select all" and its count,
+// filters and switches that apply themselves.
 document.addEventListener("htmx:configRequest", (event) => {
   if (event.detail.verb !== "get") event.detail.headers["X-CSRFToken"] = document.querySelector('meta[name="csrf-token"]').content;
 });
@@ -15,6 +15,7 @@ document.addEventListener("htmx:responseError", (event) => {
   const told = event.detail.xhr.getResponseHeader("Content-Type")?.startsWith("text/plain") ? responseText : "";
   complain(told || document.body.dataset.wordFailed.replace("%s", status));
 });
+document.addEventListener("htmx:afterRequest", (event) => { if (event.detail.successful) event.detail.elt.closest("[popover]")?.hidePopover(); });
 document.addEventListener("click", (event) => event.target.closest("[data-dismiss]")?.closest("[data-toast]")?.remove());
 
 function countSelected(form) {
@@ -28,5 +29,5 @@ document.addEventListener("change", (event) => {
   const { target } = event;
   if (target.matches("[data-select-all]")) for (const box of target.form.querySelectorAll("[data-select]")) box.checked = target.checked;
   if (target.matches("[data-select-all], [data-select]")) countSelected(target.form);
-  if (target.matches("[data-autosubmit] select, [data-autosubmit] [type=date], select[data-autosubmit]")) target.form.requestSubmit();
+  if (target.matches("[data-autosubmit] select, [data-autosubmit] [type=date], select[data-autosubmit], [data-switch]")) target.form.requestSubmit();
 });

@@ -50,6 +50,7 @@ class Fleet:
     ) -> None:
         self.clock = clock or Clock()
         self.tally = Tally()
+        self._tokens_in_use: set[str] = set()
         self.stations = [
             build_station(plan, url, clock=self.clock, tally=self.tally, journal=journal, timings=timings)
             for plan in plans
@@ -82,7 +83,7 @@ class Fleet:
         try:
             welcome_remote_starts(station)
             for evse in station.evses:
-                station.spawn(keep_visiting(station, evse))
+                station.spawn(keep_visiting(station, evse, self._tokens_in_use))
             await station.run()
         except Exception:
             logger.exception("%s: gave up", station.plan.identity)

@@ -17,7 +17,7 @@ import os
 import ssl
 import time
 import uuid
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
@@ -65,6 +65,7 @@ class LoadResult:
     setup_seconds: float
     seconds: float
     client_cpu_seconds: float
+    server_cpu_seconds: float
     latencies: array.array[float] = dataclasses.field(repr=False)
 
     @property
@@ -89,8 +90,9 @@ async def run_load(
     count: int | None = None,
     samples: int = 12,
     think: float = 0.0,
-    token: str = "LOAD0001",  # noqa: S107
+    token: str | None = "LOAD0001",  # noqa: S107
     journal: AckJournal | None = None,
+    server_cpu: Callable[[], float] | None = None,
 ) -> LoadResult:
     """Load a CSMS and return what was measured.
 
@@ -98,14 +100,16 @@ async def run_load(
     MeterValues of ``samples`` values; ``life`` repeats Authorize, Start, 10 MeterValues of 3, Stop; ``idle``
     holds booted connections; ``reconnect`` lets all dial at once and measures until each has booted and told
     its states. Ends after ``duration`` seconds or ``count`` messages per station; each waits ``think`` seconds
-    after an answer. A lost connection is counted, not dialled again. Raises ValueError without an end.
+    after an answer. A lost connection is counted, not dialled again. Without ``token`` each presents a card of its
+    own, whose value is the identity. ``server_cpu`` tells the CPU seconds of the other side so far; it is asked at
+    both ends of the measured part. Raises ValueError without an end.
     """
     if scenario not in _SCRIPTS:
         raise ValueError(f"unknown scenario {scenario!r}")
     if scenario != "reconnect" and duration is None and (count is None or scenario == "idle"):
         raise ValueError("a load needs an end")
     run = _Run(url, scenario, count=count, samples=samples, think=think, token=token, journal=journal)
-    return await run.measure(stations, duration)
+    return await run.measure(stations, duration, server_cpu or (lambda: 0.0))
 
 
 class _Run:
@@ -117,7 +121,7 @@ class _Run:
         count: int | None,
         samples: int,
         think: float,
-        token: str,
+        token: str | None,
         journal: AckJournal | None,
     ) -> None:
         self.url = url
@@ -132,8 +136,10 @@ class _Run:
         self.sent = self.acked = self.errors = self.lost = 0
         self.latencies: array.array[float] = array.array("d")
 
-    async def measure(self, stations: Sequence[tuple[str, str]], duration: float | None) -> LoadResult:
-        started, cpu = time.perf_counter(), time.process_time()
+    async def measure(
+        self, stations: Sequence[tuple[str, str]], duration: float | None, server_cpu: Callable[[], float]
+    ) -> LoadResult:
+        started, cpu, server = time.perf_counter(), time.process_time(), server_cpu()
         gate = asyncio.Semaphore(len(stations) if self.scenario == "reconnect" else DIALS_AT_ONCE)
         clients = [_Client(self, identity, password) for identity, password in stations]
         await asyncio.gather(*(client.dial(gate) for client in clients))
@@ -141,7 +147,7 @@ class _Run:
         begun = time.perf_counter()
         setup_s = begun - started
         if self.scenario != "reconnect":
-            cpu = time.process_time()
+            cpu, server = time.process_time(), server_cpu()
             self.measuring = True
             if self.scenario != "idle":
                 for client in connected:
@@ -154,7 +160,7 @@ class _Run:
             seconds = time.perf_counter() - begun
         else:
             seconds = setup_s
-        cpu = time.process_time() - cpu
+        cpu, server = time.process_time() - cpu, server_cpu() - server
         lost = self.lost
         for client in clients:
             client.leave()
@@ -171,6 +177,7 @@ class _Run:
             setup_seconds=setup_s,
             seconds=seconds,
             client_cpu_seconds=cpu,
+            server_cpu_seconds=server,
             latencies=self.latencies,
         )
 
@@ -190,7 +197,7 @@ class _Client(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self._buffer = bytearray()
         self._upgraded = False
-        self._script = _SCRIPTS[run.scenario](run)
+        self._script = _SCRIPTS[run.scenario](run, identity if run.token is None else run.token)
         self._prefix = uuid.uuid4().hex[:20] + "-"
         self._numbers = itertools.count(1)
         self._waiting = b""
@@ -392,10 +399,10 @@ def _meter_parts(samples: int) -> tuple[str, str]:
     return '","sampledValue":[{"value":"', tail
 
 
-def _meters(run: _Run) -> Script:
+def _meters(run: _Run, token: str) -> Script:
     yield from _boot()
     register = 1000
-    transaction = yield from _start(run.token, register)
+    transaction = yield from _start(token, register)
     head = f'{{"connectorId":1,"transactionId":{transaction},"meterValue":[{{"timestamp":"'
     middle, tail = _meter_parts(run.samples)
     yield None
@@ -404,23 +411,23 @@ def _meters(run: _Run) -> Script:
         yield "MeterValues", f"{head}{_now()}{middle}{register}{tail}"
 
 
-def _lives(run: _Run) -> Script:
+def _lives(run: _Run, token: str) -> Script:
     yield from _boot()
     middle, tail = _meter_parts(SAMPLES_PER_LIFE)
     register = 1000
     yield None
     while True:
-        yield "Authorize", f'{{"idTag":"{run.token}"}}'
-        transaction = yield from _start(run.token, register)
+        yield "Authorize", f'{{"idTag":"{token}"}}'
+        transaction = yield from _start(token, register)
         head = f'{{"connectorId":1,"transactionId":{transaction},"meterValue":[{{"timestamp":"'
         for _ in range(METERS_PER_LIFE):
             register += 20
             yield "MeterValues", f"{head}{_now()}{middle}{register}{tail}"
         stop = f'"meterStop":{register},"timestamp":"{_now()}","reason":"Local"'
-        yield "StopTransaction", f'{{"transactionId":{transaction},"idTag":"{run.token}",{stop}}}'
+        yield "StopTransaction", f'{{"transactionId":{transaction},"idTag":"{token}",{stop}}}'
 
 
-def _present(run: _Run) -> Script:
+def _present(run: _Run, token: str) -> Script:
     yield from _boot()
     yield None
 

@@ -123,8 +123,12 @@ async def _charge_and_leave(station: Station, evse: Evse, visit: Visit) -> None:
         station.unplug(evse)
 
 
-async def keep_visiting(station: Station, evse: Evse) -> None:
-    """Send one driver after the other to an EVSE, for ever."""
+async def keep_visiting(station: Station, evse: Evse, in_use: set[str]) -> None:
+    """Send one driver after the other to an EVSE, for ever.
+
+    ``in_use`` holds the tokens at work anywhere in the fleet: a card is in one place at a time as long as the
+    plan has another that is free.
+    """
     plan = station.plan
     level = LEVELS[plan.activity]
     if level is None:
@@ -138,7 +142,12 @@ async def keep_visiting(station: Station, evse: Evse) -> None:
         first = False
         await station.clock.sleep(gap_s)
         if evse.is_free:
-            await visit(station, evse, coming)
+            token = next((t for t in (coming.token, *plan.tokens) if t.value not in in_use), coming.token)
+            in_use.add(token.value)
+            try:
+                await visit(station, evse, dataclasses.replace(coming, token=token))
+            finally:
+                in_use.discard(token.value)
 
 
 def welcome_remote_starts(station: Station) -> None:

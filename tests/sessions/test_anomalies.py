@@ -432,7 +432,7 @@ def test_many_refused_cards_at_a_station_are_one_alert(site: Site, version: str)
     (alert,) = open_alerts()
     assert (alert.kind, alert.station, alert.count) == (CARD_BURST, box.station, 3)
     assert reason(alert) == "7 refusals within 1 min here, of 3 different cards."
-    assert action(alert) == "open_station"
+    assert action(alert) == "open_log"
 
 
 def test_refusals_far_apart_are_no_burst(site: Site) -> None:

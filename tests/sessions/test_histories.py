@@ -155,3 +155,30 @@ def test_follow_ups_ask_for_the_price_once_the_session_is_complete(db: None) -> 
     session = ChargingSession.objects.get(station=box.station)
     assert session.review == []
     assert [one for one in ingest.follow_ups if one[0] == "billing.tasks.rate_session"][-1][1] == (session.pk,)
+
+
+def test_an_estimated_end_waits_for_the_true_one(db: None) -> None:
+    """A session that a newer one replaced is billed late, so that its own end can still come."""
+    box, card = _station("1.6")
+    first = box.say(*say.start("1.6", ref="", token=card, meter=1000, at=NOW), at=NOW)["transactionId"]
+    at = NOW + dt.timedelta(minutes=5)
+    box.say(*say.meter("1.6", ref=str(first), wh=3000, at=at), at=at)
+    at = NOW + dt.timedelta(minutes=10)
+    box.say(*say.start("1.6", ref="", token=card, meter=6000, at=at), at=at)
+    session = ChargingSession.objects.get(transaction_ref=str(first))
+    assert session.review == ["superseded", "estimated_end"]
+    assert (session.energy_wh, session.stopped_at) == (2000, NOW + dt.timedelta(minutes=5))
+    assert session.pk not in settlement.due(at + dt.timedelta(minutes=5), 10)
+    assert session.pk in settlement.due(at + dt.timedelta(minutes=20), 10)
+
+    late = NOW + dt.timedelta(minutes=11)
+    box.say(*say.stop("1.6", ref=str(first), meter=6000, at=NOW + dt.timedelta(minutes=9)), at=late)
+    session.refresh_from_db()
+    assert session.review == ["superseded"]
+    assert (session.energy_wh, session.stopped_at) == (5000, NOW + dt.timedelta(minutes=9))
+    assert settlement.settle(session.pk, now=late).incl_vat_minor == 245 + 100
+
+    box.say(*say.stop("1.6", ref=str(first), meter=6100, at=NOW + dt.timedelta(minutes=9)), at=late)
+    session.refresh_from_db()
+    assert session.review == ["superseded", "second_stop"]
+    assert session.energy_wh == 5000

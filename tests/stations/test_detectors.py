@@ -235,7 +235,7 @@ def test_a_burst_of_refused_log_ins_is_one_alert_with_the_numbers(site: Site) ->
     (alert,) = open_alerts()
     assert (alert.kind, alert.station, alert.count) == (LOG_IN_BURST, box.station, 1)
     assert reason(alert) == (f"5 refused log-ins as {identity} within 40 s, last from 192.0.2.7: wrong password.")
-    assert action(alert) == "open_station"
+    assert action(alert) == "open_refused"
 
 
 def test_a_log_in_refused_now_and_then_is_no_burst(site: Site) -> None:

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import hashlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import uvicorn
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 PORTS_TRIED = 20
+FLEET_GRACE_S = 4.0
+
+
+class _Server(uvicorn.Server):
+    """Ends the demo's chargers first, so that their sessions end before their line does."""
+
+    def __init__(self, config: uvicorn.Config, fleet: subprocess.Popen[bytes] | None) -> None:
+        super().__init__(config)
+        self._fleet = fleet
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._fleet is not None:
+            self._fleet.terminate()
+            deadline = time.monotonic() + FLEET_GRACE_S
+            while self._fleet.poll() is None and time.monotonic() < deadline:  # noqa: ASYNC110 - a process, not a task
+                await asyncio.sleep(0.05)
+        await super().shutdown(sockets)
 
 
 class Command(BaseCommand):
@@ -53,11 +74,11 @@ class Command(BaseCommand):
     @contextlib.contextmanager
     def _alone(self, role: str) -> Iterator[None]:
         """Hold DATA_DIR where it holds the database: a second process there would not see this one's sockets."""
+        if role != "all" and (connection.vendor == "sqlite" or not settings.REDIS_URL):
+            raise CommandError("Roles need DATABASE_URL and REDIS_URL; without them one process serves everything.")
         if connection.vendor != "sqlite":
             yield
             return
-        if role != "all":
-            raise CommandError("Roles need DATABASE_URL and REDIS_URL; on SQLite one process serves everything.")
         settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
         lock: IO[str] = (settings.DATA_DIR / "serve.lock").open("w")
         try:
@@ -89,7 +110,7 @@ class Command(BaseCommand):
         if marker.exists() and marker.read_text() == stamp:
             return
         self.stdout.write("Collecting static files …")
-        call_command("collectstatic", verbosity=0, interactive=False, clear=True)
+        call_command("collectstatic", verbosity=0, interactive=False, clear=True, ignore_patterns=["redoc"])
         marker.write_text(stamp)
 
     def _refuse_public_demo(self, host: str) -> None:
@@ -121,8 +142,6 @@ class Command(BaseCommand):
     # --- serving ---------------------------------------------------------------------------------------
 
     def _serve(self, role: str, listener: socket.socket, options: dict[str, Any]) -> None:
-        import uvicorn
-
         from config.asgi import Application
         from config.celery import NOW, SLOW
         from stations.ocpp.link import Link
@@ -152,8 +171,11 @@ class Command(BaseCommand):
             jobs.start()
         fleet = self._fleet(options) if settings.DEMO and role == "all" else None
         self._say_where(options)
+        # uvicorn ends in order and then raises the signal again, which must not skip what is ended below.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            with contextlib.suppress(KeyboardInterrupt):
+                _Server(config, fleet).run(sockets=[listener])
         finally:
             if fleet is not None:
                 fleet.terminate()

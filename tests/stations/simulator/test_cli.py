@@ -118,3 +118,12 @@ def test_the_management_command_takes_the_same_options_and_prints_json():
     assert summary["refused_connections"] >= 1
     with pytest.raises(CommandError, match="--speed needs --duration"):
         call_command("simulate", "--url", "ws://127.0.0.1:9/ocpp/", "--speed", "5")
+
+
+async def test_the_simulator_needs_no_django_and_no_server_side_adapter():
+    check = (
+        "import sys, stations.simulator.cli, stations.simulator.load; "
+        "sys.exit(any(name.split('.')[0] == 'django' or name.startswith('stations.ocpp') for name in sys.modules))"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", check, cwd=ROOT)
+    assert await process.wait() == 0

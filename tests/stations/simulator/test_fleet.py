@@ -103,6 +103,20 @@ async def test_many_evses_of_one_station_have_drivers_of_their_own(csms: Csms):
     await run(csms, plans, lambda: {call.payload["evse"]["id"] for call in csms.starts()} == {1, 2, 3})
 
 
+async def test_a_card_is_in_one_place_at_a_time_while_others_are_free(csms: Csms):
+    cards = tuple(Token(f"TAG{n}") for n in range(6))
+    plans = draw_plans(2, version="1.6", evses=3, tokens=cards, activity="busy")
+    await run(csms, plans, lambda: len(csms.starts()) >= 12)
+    running: dict[int, str] = {}
+    granted = iter(range(101, 10_000))
+    for call in csms.calls:
+        if call.action == "StartTransaction":
+            assert call.payload["idTag"] not in running.values()
+            running[next(granted)] = call.payload["idTag"]
+        elif call.action == "StopTransaction":
+            del running[call.payload["transactionId"]]
+
+
 @pytest.mark.parametrize("kind", ["ac", "dc"])
 async def test_power_stays_within_the_rating(csms: Csms, kind):
     plans = draw_plans(2, version="1.6", kind=kind, tokens=CARDS, activity="busy", meter_interval_s=10)

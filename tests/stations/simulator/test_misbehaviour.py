@@ -163,7 +163,7 @@ def test_a_sound_meter_shows_the_truth():
 async def test_unknown_cards_come_in_bursts(csms, build):
     station = build(activity="busy", misbehaviour=Misbehaviour(refused_cards=3))
     await csms.ready()
-    station.spawn(keep_visiting(station, station.evses[0]))
+    station.spawn(keep_visiting(station, station.evses[0], set()))
     await csms.wait("Authorize", idTag="TAG1")
     asked = [call.payload["idTag"] for call in csms.of("Authorize")]
     assert asked[3] == "TAG1"
