@@ -153,7 +153,7 @@ def shown_rating(rating: Mapping[str, Any], *, gross_first: bool) -> dict[str, A
         "vat_included": gross_first,
         "vat_lines": [
             {
-                "rate": None if total["vat_rate"] is None else Decimal(total["vat_rate"]) / 100,
+                "rate": rate_words(total["vat_rate"]),
                 "net": from_minor(total["net_minor"], currency),
                 "vat": from_minor(total["vat_minor"], currency),
             }
@@ -170,6 +170,14 @@ def shown_rating(rating: Mapping[str, Any], *, gross_first: bool) -> dict[str, A
         ],
         "warnings": [words for code in rating["warnings"] if (words := wording.warning_text(code["code"]))],
     }
+
+
+def rate_words(percent: str | None) -> str:
+    """Return a VAT rate with the digits it has ("8.1%"); "none" where no VAT applies."""
+    if percent is None:
+        return _("none")
+    exponent = Decimal(percent).normalize().as_tuple().exponent
+    return display.percent(Decimal(percent) / 100, max(0, -int(exponent)))
 
 
 def _reckoned(line: Mapping[str, Any], currency: str) -> str:

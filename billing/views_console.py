@@ -29,7 +29,7 @@ from sessions import words
 from sessions.models import ChargingSession
 from sessions.review import held_sessions
 from sessions.search import STATES
-from sessions.story import Moment
+from sessions.story import Moment, story_of
 from sessions.views_console import find_session
 from stations import display
 from stations.models import Site, Station
@@ -294,15 +294,17 @@ def session_lines(request: ConsoleRequest, id: UUID) -> HttpResponse:
 
 @console(Ability.SEE_MONEY)
 def session_story(request: ConsoleRequest, id: UUID) -> HttpResponse:
-    """The last moments of a session's story: its price and its papers."""
+    """A session's story with its price and its papers."""
     found = find_session(request.actor, id)
     bill = SessionBill.objects.filter(pk=found.pk).select_related("tariff").first()
     with timezone.override(found.time_zone):
-        return render(request, "console/fragments/_moments.html", {"moments": _papers(found, bill)})
+        story = story_of(found, sees_people=may(request.actor, Ability.SEE_PEOPLE))
+        moments = sorted([*story, *_papers(found, bill)], key=lambda moment: moment.at)
+        return render(request, "console/fragments/_moments.html", {"moments": moments})
 
 
-def _papers(found: ChargingSession, bill: SessionBill | None) -> list[Any]:
-    moments: list[Any] = []
+def _papers(found: ChargingSession, bill: SessionBill | None) -> list[Moment]:
+    moments: list[Moment] = []
     if bill is None or found.is_open:
         return moments
     if bill.is_rated and bill.rated_at is not None:
@@ -312,16 +314,9 @@ def _papers(found: ChargingSession, bill: SessionBill | None) -> list[Any]:
         why = str(bill.get_held_reason_display())
         moments.append(Moment(found.stopped_at or bill.frozen_at, "tag", "bad", _("Bill held back"), why))
     for document in Document.objects.filter(entries__session=found).order_by("issued_at", "pk"):
-        moments.append(
-            {
-                "at": document.issued_at,
-                "icon": "receipt-text",
-                "tone": "idle",
-                "title": document.get_kind_display(),
-                "text": document.number,
-                "url": reverse("finance:document", args=[document.uuid]),
-            }
-        )
+        url = reverse("finance:document", args=[document.uuid])
+        kind = document.get_kind_display()
+        moments.append(Moment(document.issued_at, "receipt-text", "idle", kind, document.number, url=url))
     return moments
 
 

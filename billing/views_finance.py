@@ -28,6 +28,7 @@ from accounts.models import Membership
 from accounts.roles import Ability, may
 from accounts.views_auth import ConsoleRequest, finance
 from billing import documents, reports, session_list
+from billing.costs import rate_words
 from billing.downloads import csv_download, delimiter_of, download
 from billing.forms import ReportForm
 from billing.invoicing import fingerprint
@@ -70,7 +71,7 @@ def overview(request: ConsoleRequest) -> HttpResponse:
         "currencies": _figures(actor, rows, url, now),
         "exceptions": _exceptions(actor, now),
         "course": _course(rows, main, first, min(following, timezone.localdate(now) + dt.timedelta(days=1))),
-        "documents": [_document_row(row) for row in _documents(actor).order_by("-issued_at", "-pk")[:NEWEST]],
+        "documents": [_document_row(row, actor) for row in _documents(actor).order_by("-issued_at", "-pk")[:NEWEST]],
         "documents_url": reverse("finance:documents"),
         "revenue_url": url,
     }
@@ -207,7 +208,7 @@ def _periods(chosen: dt.date, today: dt.date) -> list[dict[str, Any]]:
         months.append((months[-1] - dt.timedelta(days=1)).replace(day=1))
     return [
         {"label": display.month(first), "url": f"?month={first:%Y-%m}", "active": first == chosen}
-        for first in sorted({*months, chosen})
+        for first in sorted({*months, chosen}, reverse=True)
     ]
 
 
@@ -392,7 +393,8 @@ def document_list(request: ConsoleRequest) -> HttpResponse:
     if state := wanted.get("state"):
         rows = rows.filter(_state_filter(state, now))
     if text := wanted.get("q", "").strip():
-        rows = rows.filter(Q(number__icontains=text) | Q(account__name__icontains=text))
+        names = Q(account__name__icontains=text) if may(request.actor, Ability.SEE_PEOPLE) else Q()
+        rows = rows.filter(Q(number__icontains=text) | names)
     page = pages.page_of(rows, "issued_at", before=wanted.get("before", ""), after=wanted.get("after", ""))
     chosen = urlencode({name: value for name, value in wanted.items() if name not in ("before", "after")})
     states = [("open", _("Open")), ("overdue", _("Overdue"))]
@@ -403,7 +405,7 @@ def document_list(request: ConsoleRequest) -> HttpResponse:
             {"name": "kind", "label": _("Kind"), "value": wanted.get("kind", ""), "options": Document.Kind.choices},
             {"name": "state", "label": _("State"), "value": wanted.get("state", ""), "options": states},
         ],
-        "rows": [_document_row(row) for row in page.rows],
+        "rows": [_document_row(row, request.actor) for row in page.rows],
         "newer_url": f"?{chosen}&after={page.newer}" if page.newer else "",
         "older_url": f"?{chosen}&before={page.older}" if page.older else "",
     }
@@ -428,7 +430,7 @@ def document(request: ConsoleRequest, id: UUID) -> HttpResponse:
         "period": found.period,
         "vat": [
             {
-                "rate": None if tax["rate"] is None else Decimal(tax["rate"]) / 100,
+                "rate": rate_words(tax["rate"]),
                 "country": tax["country"],
                 **{side: Decimal(tax[side]) for side in ("excl_vat", "vat", "incl_vat")},
             }
@@ -446,14 +448,15 @@ def document(request: ConsoleRequest, id: UUID) -> HttpResponse:
             for entry in page
         ],
         "is_intact": fingerprint(found.prev_sha256, found.body) == found.sha256,
-        "pdf_url": reverse("finance:document_pdf", args=[found.uuid]),
+        "buyer": body["buyer"] if may(request.actor, Ability.SEE_PEOPLE) else None,
+        "pdf_url": reverse("finance:document_pdf", args=[found.uuid]) if may(request.actor, Ability.SEE_PEOPLE) else "",
         "corrects": found.corrects,
         "corrections": found.corrections.order_by("issued_at"),
     }
     return render(request, "finance/document_detail.html", context)
 
 
-@finance()
+@finance(Ability.SEE_PEOPLE)
 def document_pdf(request: ConsoleRequest, id: UUID) -> HttpResponse:
     found: Document = get_object_or_404(Document.objects.visible_to(request.actor), uuid=id)
     return download(documents.pdf_of(found), f"{found.number}.pdf", "application/pdf")
@@ -463,17 +466,19 @@ def _documents(actor: Membership) -> Any:
     return Document.objects.visible_to(actor).select_related("account", "corrects")
 
 
-def _document_row(row: Document) -> dict[str, Any]:
+def _document_row(row: Document, actor: Membership) -> dict[str, Any]:
+    sees_people = may(actor, Ability.SEE_PEOPLE)
+    payer = _("Guest") if row.account is None else row.account.name if sees_people else ""
     return {
         "number": row.number,
         "url": reverse("finance:document", args=[row.uuid]),
-        "title": joined([row.get_kind_display(), str(row.account) if row.account else _("Guest")]),
+        "title": joined([row.get_kind_display(), payer]),
         "at": row.issued_at,
         "due_at": row.due_at,
         "state": _state_badge(row),
         "amount": from_minor(row.incl_vat_minor, row.currency),
         "currency": row.currency,
-        "pdf_url": reverse("finance:document_pdf", args=[row.uuid]),
+        "pdf_url": reverse("finance:document_pdf", args=[row.uuid]) if sees_people else "",
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import django
 
@@ -22,7 +22,7 @@ from config.wiring import HANDLERS, LIVE_TOPICS  # noqa: E402
 from stations.hints import hints  # noqa: E402
 from stations.live import LiveConsumer  # noqa: E402
 from stations.ocpp.gateway import Gateway  # noqa: E402
-from stations.waiting import Waiting  # noqa: E402
+from stations.waiting import App, Waiting  # noqa: E402
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -37,7 +37,7 @@ class Application:
 
     def __init__(self, role: str = "all", *, jobs: tuple[str, ...] = ()) -> None:
         self.role = role
-        self.http = Waiting(get_asgi_application())
+        self.http = Waiting(cast(App, get_asgi_application()))
         self.gateway = None if role == "web" else Gateway(HANDLERS, publish)
         self.health = Health(Process(role, self.gateway, jobs))
         # Browsers send cookies along from anywhere, so their sockets are bound to our own pages' origin.

@@ -202,7 +202,7 @@ def _stations(
                 "evses": evses,
                 "kind": kind,
                 "power_w": float(power_w),
-                # A token is in one place at a time: every bay has its own, one at the first station is the demo driver's.
+                # A token is in one place at a time: every bay has its own; the demo driver's is at the first one.
                 "tokens": [token.value for token in tokens[2 * number : 2 * number + 2]],
                 "activity": "busy" if number % 4 == 0 else "normal",
                 "misbehaviour": _misbehaviour(number),

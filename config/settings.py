@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import warnings
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -230,6 +231,8 @@ STORAGES = {
     "staticfiles": {"BACKEND": "config.stylesheets.BundledStorage"},
 }
 WHITENOISE_USE_FINDERS = False
+# A static file is read whole before it leaves; the largest has some hundred kB.
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous")
 
 _SELF = "'self'"
 CONTENT_SECURITY_POLICY = {

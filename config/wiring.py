@@ -7,6 +7,7 @@ writes what earlier messages of the batch handed in, because the handler reads t
 from __future__ import annotations
 
 from billing import admission
+from billing import live_pages as session_pages
 from sessions import lifecycle
 from stations import commands, live_alerts, live_pages, messages, registry
 from stations.live import Topic
@@ -31,7 +32,11 @@ HANDLERS: dict[type, Handler] = {
 
 LIVE_TOPICS: dict[str, Topic] = {
     "alerts": live_alerts.alerts,
+    "driver": session_pages.driver,
+    "driver-session": session_pages.driver_session,
     "messages": live_pages.messages,
+    "session": session_pages.session,
+    "sessions": session_pages.sessions,
     "station": live_pages.station,
     "stations": live_pages.stations,
 }

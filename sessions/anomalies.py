@@ -95,44 +95,46 @@ def _over_power(now: dt.datetime) -> list[Finding]:
     rows = ChargingSession.objects.annotate(rated_w=Coalesce("evse__max_power_w", "station__max_power_w")).filter(
         Q(energy_changed_at__gt=now - JUST_MOVED) | Q(power_w__gt=F("rated_w")),
         status=ChargingSession.Status.ACTIVE,
+        energy_changed_at__isnull=False,
         rated_w__gt=0,
     )
-    findings = []
-    for row in rows.select_related("evse", "station").only(*_WEIGHED):
-        facts = _impossible(row, row.energy_changed_at or now)
-        if facts is not None:
-            findings.append(_over_power_finding(row, facts))
-    return findings
+    # Nearly every running session is weighed every other second, so only what is impossible is loaded.
+    weighed = rows.values_list(
+        "pk", "rated_w", "power_w", "energy_wh", "started_at", "start_received_at", "energy_changed_at"
+    )
+    found = {pk: facts for pk, *figures in weighed if (facts := _impossible(*figures)) is not None}
+    if not found:
+        return []
+    sessions = ChargingSession.objects.filter(pk__in=found).select_related("evse")
+    return [_over_power_finding(row, found[row.pk]) for row in sessions]
 
 
-_WEIGHED = (  # nearly every running session is looked at every other second
-    *("uuid", "operator", "site", "status", "started_at", "start_received_at", "energy_changed_at"),
-    *("energy_wh", "power_w", "evse__number", "evse__max_power_w", "station__max_power_w"),
-)
-
-
-def _impossible(row: ChargingSession, until: dt.datetime) -> dict[str, Any] | None:
-    """Return what is impossible about a session that has run until ``until``; None where nothing is."""
-    rated = row.station.max_power_w if row.evse is None or row.evse.max_power_w is None else row.evse.max_power_w
-    if not rated:
-        return None
-    if row.is_open and row.power_w is not None and row.power_w > rated * OVER_POWER_FACTOR:
-        return {"session": str(row.uuid), "rated_w": rated, "power_w": str(row.power_w)}
+def _impossible(
+    rated_w: int,
+    power_w: Decimal | None,
+    energy_wh: Decimal,
+    started_at: dt.datetime,
+    start_received_at: dt.datetime,
+    until: dt.datetime,
+) -> dict[str, Any] | None:
+    """Return what is impossible about a session that has run ``until`` then; None where nothing is."""
+    if power_w is not None and power_w > rated_w * OVER_POWER_FACTOR:
+        return {"rated_w": rated_w, "power_w": str(power_w)}
     # A clock that is ahead must not shorten the time in which the energy flowed.
-    seconds = max(0, int((until - min(row.started_at, row.start_received_at)).total_seconds()))
-    possible = rated * OVER_POWER_FACTOR * seconds / 3600 + OVER_POWER_SLACK_WH
-    if row.energy_wh <= possible:
+    seconds = max(0, int((until - min(started_at, start_received_at)).total_seconds()))
+    possible = rated_w * OVER_POWER_FACTOR * seconds / 3600 + OVER_POWER_SLACK_WH
+    if energy_wh <= possible:
         return None
     return {
-        "session": str(row.uuid),
-        "rated_w": rated,
-        "energy_wh": str(row.energy_wh),
+        "rated_w": rated_w,
+        "energy_wh": str(energy_wh),
         "seconds": seconds,
         "possible_wh": str(possible.quantize(Decimal(1))),
     }
 
 
 def _over_power_finding(row: ChargingSession, facts: dict[str, Any]) -> Finding:
+    facts = {"session": str(row.uuid)} | facts
     return _finding(OVER_POWER, row, f"{OVER_POWER}:{row.pk}", since=row.start_received_at, facts=facts)
 
 
@@ -166,8 +168,9 @@ def look_at_held(session_id: int, *, now: dt.datetime) -> None:
     findings = []
     if {ReviewReason.METER_BACKWARDS, ReviewReason.JUMP} & set(row.review):  # a jump: it fell back to the last register
         findings.append(_backwards_finding(row, _fall(row)))
-    if ReviewReason.OVER_POWER in row.review:
-        facts = _impossible(row, row.stopped_at)
+    rated = row.station.max_power_w
+    if ReviewReason.OVER_POWER in row.review and rated:
+        facts = _impossible(rated, None, row.energy_wh, row.started_at, row.start_received_at, row.stopped_at)
         findings.extend([_over_power_finding(row, facts)] if facts is not None else [])
     alerts.raise_alerts(findings, now=now)
 

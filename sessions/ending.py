@@ -70,8 +70,13 @@ def close_without_end(
 
 
 def freeze(station: StationRef, session: ChargingSession, tx: Batch) -> None:
-    """Reckon energy and facts of an ended session from everything stored, and save it."""
+    """Reckon energy and facts of an ended session from everything stored, and save it.
+
+    Once a person has decided about its bill, what comes later changes nothing.
+    """
     assert session.stopped_at is not None
+    if session.released_at is not None:
+        return
     samples: list[Sample] = []
     states: list[StateChange] = []
     for at, energy, amps, l1, l2, l3, state in fetch(_READINGS, [session.pk], "tnnnnnx"):

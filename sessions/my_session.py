@@ -7,13 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 from django.db.models import Q, QuerySet
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from sessions import series, words
 from sessions.models import ChargingSession
 from stations import display
 from stations.messages import ConnectorState
-from stations.models import Command, is_online
+from stations.models import Command, Station, is_online
 from stations.overview import ACTIVE
 
 JUST_ENDED = dt.timedelta(minutes=15)
@@ -40,11 +41,13 @@ def current(driver_ids: frozenset[int], now: dt.datetime) -> tuple[ChargingSessi
 
 def about(session: ChargingSession) -> str:
     """Return connector, plug and rated power: "Connector 1, CCS2, up to 300 kW"."""
-    limit = limit_w(session)
-    parts = [words.connector_of(session).capitalize(), words.plug_of(session.connector)]
-    if limit:
-        parts.append(_("up to %(power)s") % {"power": display.power(limit)})
-    return words.joined(parts)
+    plug = words.plug_of(session.connector)
+    return words.joined([words.connector_of(session).capitalize(), plug, up_to(limit_w(session))])
+
+
+def up_to(watts: int | None) -> str:
+    """Return a rated power in words; empty where it is not known."""
+    return _("up to %(power)s") % {"power": display.power(watts)} if watts else ""
 
 
 def limit_w(session: ChargingSession) -> int | None:
@@ -140,6 +143,15 @@ def stop_words(command: Command | None) -> str:
     return _("The charger did not stop. Try again, or hold your card to its reader.")
 
 
-def is_here(session: ChargingSession, now: dt.datetime) -> bool:
-    """Whether the charger can be asked anything."""
-    return type(session.station)._default_manager.filter(is_online(now), pk=session.station_id).exists()
+def stop_of(session: ChargingSession, now: dt.datetime, effect: str = "") -> dict[str, Any]:
+    """Return the stop button of a session and what became of a stop. ``effect`` says what stopping means."""
+    command = stop_asked(session)
+    otherwise = _("The charger ends the session after %(energy)s.") % {"energy": display.energy(session.energy_wh)}
+    return {
+        "url": reverse("driver:session_stop", args=[session.uuid]),
+        "own_url": reverse("driver:session_stopping", args=[session.uuid]),
+        "effect": effect or otherwise,
+        "is_here": session.is_open and Station.objects.filter(is_online(now), pk=session.station_id).exists(),
+        "waits": session.is_open and is_waiting(command),
+        "words": stop_words(command) if session.is_open else "",
+    }

@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 from collections.abc import Iterator
 
-from django.db.models import Q
+from django.db.models import Max, Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -21,6 +21,7 @@ AFTER = dt.timedelta(minutes=30)
 SHOWN_BEFORE = dt.timedelta(minutes=10)  # a token is shown shortly before the start
 MOST_STATES = 40
 LATE = dt.timedelta(minutes=2)
+SAME = dt.timedelta(seconds=1)
 
 _FREE = {ConnectorState.AVAILABLE, ConnectorState.RESERVED}
 _ASKED = {
@@ -35,7 +36,10 @@ _ASKED = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Moment:
-    """One thing that happened. ``icon`` is a Lucide name, ``tone`` a state's colour, ``aside`` a number at the end."""
+    """One thing that happened. ``icon`` is a Lucide name, ``tone`` a state's colour, ``aside`` a number at the end.
+
+    ``url`` is where its text leads.
+    """
 
     at: dt.datetime
     icon: str
@@ -43,6 +47,7 @@ class Moment:
     title: str
     text: str = ""
     aside: str = ""
+    url: str = ""
 
 
 def story_of(session: ChargingSession, *, sees_people: bool) -> list[Moment]:
@@ -95,28 +100,39 @@ def _state(at: dt.datetime, state: str) -> Moment:
 
 
 def _shown(session: ChargingSession, *, sees_people: bool) -> Iterator[Moment]:
-    """The token as it was shown before the start, accepted or not."""
+    """The token as it was shown for this session: the refusals, and the last time it was accepted."""
     if not session.token_shown:
         return
+    start = session.start_received_at
+    earlier = ChargingSession.objects.filter(
+        station_id=session.station_id, token_shown__iexact=session.token_shown, start_received_at__lt=start
+    ).aggregate(last=Max("start_received_at"))["last"]
+    since = max(start - SHOWN_BEFORE, earlier + SAME) if earlier else start - SHOWN_BEFORE
     tried = AuthorizationAttempt.objects.filter(
+        # The start itself shows the token once more.
         station_id=session.station_id,
-        at__gte=session.started_at - SHOWN_BEFORE,
-        at__lt=session.start_received_at,
+        at__gte=since,
+        at__lt=start - SAME,
         shown__iexact=session.token_shown,
     ).order_by("at", "id")
     token = token_of(session, sees_people=sees_people)
+    accepted = None
     for attempt in tried:
         if attempt.status == TokenStatus.ACCEPTED:
-            yield Moment(attempt.at, "id-card", "good", _("Token accepted"), token)
+            accepted = Moment(attempt.at, "id-card", "good", _("Token accepted"), token)
         else:
             yield Moment(attempt.at, "id-card", "bad", _("Token refused: %(why)s") % {"why": attempt.status}, token)
+    if accepted is not None:
+        yield accepted
 
 
 def _start(session: ChargingSession, *, sees_people: bool) -> Moment:
     text = joined([token_of(session, sees_people=sees_people), _late(session.started_at, session.start_received_at)])
     register = _register(session.meter_start_wh)
     if ReviewReason.ORPHAN_STOP in session.review:
-        return Moment(session.started_at, "circle-help", "bad", _("The start was never reported"), text, register)
+        return Moment(
+            session.started_at, "circle-question-mark", "bad", _("The start was never reported"), text, register
+        )
     return Moment(session.started_at, "zap", "charging", _("Session started"), text, register)
 
 

@@ -135,7 +135,7 @@ def _facts(found: ChargingSession, *, sees_people: bool) -> list[dict[str, Any]]
         (_("Driver"), words.driver_of(found, sees_people=sees_people) or _("Guest"), driver_url),
         (_("Token"), words.token_of(found, sees_people=sees_people), token_url),
         (_("Station"), str(found.station), optional_url("console:station", found.station.uuid)),
-        (_("Connector"), words.joined([words.connector_of(found), words.plug_of(found.connector)]), ""),
+        (_("Connector"), words.joined([words.connector_of(found).capitalize(), words.plug_of(found.connector)]), ""),
         (_("Site"), words.place_of(found.site), optional_url("console:site", found.site.uuid)),
         (_("Started"), display.exact(found.started_at), ""),
         (_("Ended"), display.exact(found.stopped_at) if found.stopped_at and not found.is_open else "", ""),

@@ -39,8 +39,9 @@ def session_power(request: DriverRequest, id: UUID) -> HttpResponse:
 
 @driver
 def session_stopping(request: DriverRequest, id: UUID) -> HttpResponse:
-    """What became of the stop; the page asks until that is settled."""
-    return render(request, "driver/fragments/_stopping.html", stopping(find_own(request, id)))
+    """The stop button and what became of the stop; the page asks until that is settled."""
+    stop = my_session.stop_of(find_own(request, id), timezone.now())
+    return render(request, "driver/fragments/_stopping.html", {"stop": stop})
 
 
 @require_POST
@@ -59,13 +60,3 @@ def find_own(request: DriverRequest, id: UUID) -> ChargingSession:
     """Return one of the person's own sessions. Raises Http404."""
     found: ChargingSession = get_object_or_404(my_session.own_sessions(request.driver_ids), uuid=id)
     return found
-
-
-def stopping(session: ChargingSession) -> dict[str, object]:
-    """Return what ``driver/fragments/_stopping.html`` shows."""
-    command = my_session.stop_asked(session)
-    return {
-        "session_id": session.uuid,
-        "stop_waits": my_session.is_waiting(command) and session.is_open,
-        "stop_words": my_session.stop_words(command),
-    }

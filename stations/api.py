@@ -9,7 +9,6 @@ from urllib.parse import quote, urlsplit
 import django_filters
 from django.conf import settings
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
-from django.db.models.expressions import RawSQL
 from django.http import Http404
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -26,6 +25,7 @@ from accounts.time_zones import validate_time_zone
 from stations import enrolment
 from stations.models import Connector, Site, Station, is_online
 from stations.ocpp.versions import ADAPTERS
+from stations.overview import RUNS
 
 # --- sites -------------------------------------------------------------------------------------------
 
@@ -364,8 +364,7 @@ def _stations(actor: ApiKey, rows: list[Any]) -> list[dict[str, Any]]:
 
 def _running(actor: ApiKey, rows: list[Station]) -> dict[int, Any]:
     """Return connector → id of the session that runs there."""
-    # The status stands in the statement itself: only so does SQLite use the index of open sessions.
-    active = actor.operator.sessions.filter(status=RawSQL("'active'", ()), station__in=rows)
+    active = actor.operator.sessions.filter(RUNS, station__in=rows)
     return {plug: public_id for plug, public_id in active.values_list("connector_id", "uuid") if plug}
 
 

@@ -16,7 +16,7 @@ from django.db.models.functions import TruncMinute
 from accounts.models import Membership
 from stations.messages import ConnectorState
 from stations.models import ONLINE_LEASE, Connector, Gateway, Site, StatusChange
-from stations.overview import ACTIVE, IN_USE, Running, scope_key, sessions_of
+from stations.overview import IN_USE, RUNS, Running, scope_key, sessions_of
 from stations.states import NEVER_CONNECTED, OFFLINE
 
 DOWN = (ConnectorState.FAULTED, ConnectorState.UNAVAILABLE)
@@ -128,20 +128,25 @@ def course(sessions: Any, now: dt.datetime) -> list[float]:
     """Return the summed power of ``sessions`` in the last hour, a value in W per minute, oldest first (one query)."""
     end = now.replace(second=0, microsecond=0)
     since = end - dt.timedelta(minutes=COURSE_MINUTES - 1)
+    # Two look-ups in the index of ends; one condition for both would read all sessions there ever were.
+    keys = sessions.order_by().values("pk")
+    recent = keys.filter(stopped_at__gte=since).union(keys.filter(RUNS))
     readings = (
-        sessions.filter(Q(status=ACTIVE) | Q(stopped_at__gte=since))
+        sessions.model.objects.filter(pk__in=recent)
         .filter(readings__at__gte=since, readings__at__lte=now, readings__power_w__isnull=False)
         .annotate(minute=TruncMinute("readings__at", tzinfo=dt.UTC))
         .order_by("pk", "minute")
-        .values_list("pk", "minute", "readings__power_w")
+        .values_list("pk", "minute", "readings__power_w", "stopped_at")
     )
     by_session: dict[int, dict[int, float]] = defaultdict(dict)
-    for pk, minute, power in readings.iterator(chunk_size=2000):
+    ends: dict[int, int] = {}
+    for pk, minute, power, stopped_at in readings.iterator(chunk_size=2000):
         by_session[pk][int((minute - since).total_seconds() // 60)] = float(power)
+        ends[pk] = COURSE_MINUTES if stopped_at is None else int((stopped_at - since).total_seconds() // 60)
     total = [0.0] * COURSE_MINUTES
-    for values in by_session.values():
+    for pk, values in by_session.items():
         held, age = 0.0, HOLD_MINUTES
-        for minute in range(COURSE_MINUTES):
+        for minute in range(min(COURSE_MINUTES, ends[pk])):
             if minute in values:
                 held, age = values[minute], 0
             elif age < HOLD_MINUTES:

@@ -23,6 +23,7 @@ from stations.threads import in_thread
 log = logging.getLogger("voltyard.live")
 
 TICK_S = 1.0
+PACE_S = 0.4  # per open page: a fragment is a request each, so with many pages they are fetched less often
 CLOSE_NOT_FOUND = 4004
 CLOSE_LOG_IN = 4001
 
@@ -34,14 +35,20 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class Page:
     """What one open page listens to.
 
-    ``group`` is its channel group; ``watches`` the stale names it cares for, each with the fragments that show
-    it, apart by blanks (none: its display strings alone); ``slots`` returns the display strings, already
-    formatted for this person.
+    ``group`` is its channel group, ``more_groups`` are further ones; ``watches`` the stale names it cares for, each
+    with the fragments that show it, apart by blanks (none: its display strings alone); ``slots`` returns the display
+    strings, already formatted for this person.
     """
 
     group: str
     watches: Mapping[str, str]
     slots: Callable[[], Mapping[str, str]] | None = None
+    more_groups: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """All channel groups it listens to."""
+        return (self.group, *self.more_groups)
 
 
 # user, what follows the colon of the topic, session data → the page; None: it does not exist for this person
@@ -52,6 +59,7 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]
     """Serves one browser socket."""
 
     topics: Mapping[str, Topic]
+    open_pages = 0  # of this process
 
     def __init__(self, topics: Mapping[str, Topic]) -> None:
         super().__init__()
@@ -68,19 +76,23 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]
             return
         layer: Any = get_channel_layer()
         channel = await layer.new_channel()
-        await layer.group_add(page.group, channel)
+        for group in page.groups:
+            await layer.group_add(group, channel)
         stale: set[str] = set(page.watches)
         listener = asyncio.create_task(self._listen(layer, channel, page, stale))
         teller = asyncio.create_task(self._tell(page, stale, send))
+        LiveConsumer.open_pages += 1
         try:
             while (await receive())["type"] != "websocket.disconnect":
                 pass
         finally:
+            LiveConsumer.open_pages -= 1
             for task in (listener, teller):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await task
-            await layer.group_discard(page.group, channel)
+            for group in page.groups:
+                await layer.group_discard(group, channel)
 
     def _page(self, scope: dict[str, Any]) -> Page | None:
         asked = parse_qs(scope["query_string"].decode("latin-1")).get("topic", [""])[0]
@@ -98,20 +110,31 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]
 
     async def _tell(self, page: Page, stale: set[str], send: Send) -> None:
         shown: dict[str, str] = {}
+        names: set[str] = set()
+        clock = asyncio.get_running_loop().time
+        announced = clock()
         first = True
         while True:
             if stale or first:
-                names = sorted({fragment for name in stale for fragment in page.watches[name].split()})
+                names.update(fragment for name in stale for fragment in page.watches[name].split())
                 stale.clear()
+                slots: Mapping[str, str] = {}
                 if page.slots is not None:
-                    slots = await in_thread(page.slots)
+                    try:
+                        slots = await in_thread(page.slots)
+                    except Exception:  # the database is away for a moment: the page stays, the next hint helps
+                        log.exception("display strings of %s", page.group)
                     changed = {key: text for key, text in slots.items() if shown.get(key) != text}
                     shown.update(changed)
                     if changed:
                         await _send(send, {"t": "text", "slots": changed})
-                if names and not first:
-                    await _send(send, {"t": "stale", "names": names})
-                first = False
+                if first:
+                    names.clear()  # the page has just been made
+                    first = False
+            if names and clock() - announced >= PACE_S * LiveConsumer.open_pages:
+                await _send(send, {"t": "stale", "names": sorted(names)})
+                names.clear()
+                announced = clock()
             await asyncio.sleep(TICK_S)
 
 

@@ -49,8 +49,10 @@ VIEWS = ("", "attention", "in_use", "away")
 SORTS = ("name", "site", "power", "seen")
 PAGE_SIZES = (10, 25, 50)
 
-# The status stands in the statement itself, for only so does SQLite use the index of open sessions.
+# The status as part of the statement itself: only so does SQLite use the index of open sessions of a station.
 ACTIVE = RawSQL("'active'", ())
+# A session that runs. What has no end yet is found through the index of ends, whatever the past holds.
+RUNS = Q(status="active", stopped_at=None)
 
 
 # --- which stations ------------------------------------------------------------------------------------
@@ -207,10 +209,10 @@ class Row:
 def running(actor: Membership, now: dt.datetime, only: Iterable[int] | None = None) -> list[Running]:
     """Return the sessions that run, at the stations ``only`` where they are given (one query)."""
     lease = Gateway.objects.filter(id=OuterRef("station__gateway"), lease_at__gt=now - ONLINE_LEASE)
-    rows = sessions_of(actor).filter(status=ACTIVE).annotate(is_here=Exists(lease))
+    rows = sessions_of(actor).filter(RUNS).annotate(is_here=Exists(lease))
     if only is not None:
         rows = rows.filter(station_id__in=list(only))
-    found = rows.order_by("started_at").values_list(
+    found = rows.order_by().values_list(
         "uuid",
         "station_id",
         "evse__number",
@@ -222,7 +224,8 @@ def running(actor: Membership, now: dt.datetime, only: Iterable[int] | None = No
         "token_shown",
         "is_here",
     )
-    return [Running._make((*row[:7], row[7] or "", *row[8:])) for row in found]
+    shown = [Running._make((*row[:7], row[7] or "", *row[8:])) for row in found]
+    return sorted(shown, key=lambda one: one.started_at)  # in the statement it would lead to another index
 
 
 def all_of(actor: Membership, query: Query, now: dt.datetime) -> QuerySet[Station]:

@@ -53,9 +53,11 @@ def command_new(request: ConsoleRequest, id: UUID) -> HttpResponse:
             form.add_error(no.field if no.field in form.fields else None, no.text)
         else:
             return _asked(request, row)
+    texts = " ".join(str(text) for errors in form.errors.values() for text in errors)
     if request.headers.get("HX-Request"):
-        texts = [str(text) for errors in form.errors.values() for text in errors]
-        return HttpResponse(" ".join(texts), status=400, content_type="text/plain; charset=utf-8")
+        return HttpResponse(texts, status=400, content_type="text/plain; charset=utf-8")
+    if word == "stop":  # its form stands at a session, not on the page that answers
+        messages.error(request, texts)
     return _commands_page(request, station, word, form)
 
 

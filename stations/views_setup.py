@@ -212,7 +212,7 @@ def station_edit(request: ConsoleRequest, id: UUID) -> HttpResponse:
             if changed.password:
                 return _connection(request, changed.station, changed.password)
             return redirect("console:station", found.uuid)
-    running = overview.sessions_of(request.actor).filter(station=found, status=overview.ACTIVE).count()
+    running = overview.sessions_of(request.actor).filter(overview.RUNS, station=found).count()
     return render(request, "console/station_form.html", {"form": form, "station": found, "running": running})
 
 
@@ -273,7 +273,7 @@ def _checklist(request: ConsoleRequest, station: Station) -> dict[str, Any]:
         "station_id": station.uuid,
         "waiting_url": reverse("console:station_waiting", args=[station.uuid]),
         "steps": [{"label": label, "done": done, "note": note} for label, done, note in steps],
-        "attempts": _attempts(request, lately[:5]),
+        "attempts": _attempts(request, lately[:5], confirm=False),  # the list is fetched anew under the question
         "is_complete": is_here and has_booted and bool(reported),
         "station_url": reverse("console:station", args=[station.uuid]),
     }
@@ -341,7 +341,7 @@ def _refused(request: ConsoleRequest) -> Any:
     return rows
 
 
-def _attempts(request: ConsoleRequest, rows: list[RefusedConnection]) -> list[dict[str, Any]]:
+def _attempts(request: ConsoleRequest, rows: list[RefusedConnection], *, confirm: bool = True) -> list[dict[str, Any]]:
     """Return refused connections with the plain reason, what helps, and a button that does it."""
     actor = request.actor
     known = list(overview.stations(actor).values_list("identity", flat=True)) if rows else []
@@ -351,6 +351,9 @@ def _attempts(request: ConsoleRequest, rows: list[RefusedConnection]) -> list[di
     for row in rows:
         reason, fix = wording.refusal(row)
         station = stations.get(row.station_id or 0)
+        action = _fix(request, row, station) if _may_edit(request) else None
+        if action is not None and not confirm:
+            action.pop("confirm", None)
         shown.append(
             {
                 "row": row,
@@ -358,7 +361,7 @@ def _attempts(request: ConsoleRequest, rows: list[RefusedConnection]) -> list[di
                 "fix": fix,
                 "nearest": "" if station else enrolment.nearest(row.identity, known),
                 "station": station,
-                "action": _fix(request, row, station) if _may_edit(request) else None,
+                "action": action,
             }
         )
     return shown

@@ -35,6 +35,10 @@ class NotReady(Exception):
     """A process ended, or did not listen in time; the text is the end of what it wrote."""
 
 
+class CommandFailed(Exception):
+    """A command ended with an error; the text is the end of what it wrote."""
+
+
 class Installation:
     """A migrated database and a data folder; a context manager that leaves nothing behind.
 
@@ -88,6 +92,10 @@ class Installation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """Kill its processes, drop its database, delete its folder."""
         for process in self.processes:
             process.kill()
         if self.database_url:
@@ -123,14 +131,14 @@ class Installation:
         return process
 
     def manage(self, *arguments: str) -> str:
-        """Run a management command to its end and return what it printed. Raises CalledProcessError."""
+        """Run a management command to its end and return what it printed. Raises CommandFailed."""
         return self.python("manage.py", *arguments)
 
     def python(self, *arguments: str) -> str:
-        """Run Python in this installation's environment and return what it printed. Raises CalledProcessError."""
+        """Run Python in this installation's environment and return what it printed. Raises CommandFailed."""
         done = self._run(*arguments)
         if done.returncode:
-            raise subprocess.CalledProcessError(done.returncode, arguments, done.stdout, done.stderr[-4000:])
+            raise CommandFailed(done.stderr[-4000:])
         return done.stdout
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -138,10 +146,10 @@ class Installation:
         return subprocess.run(command, env=self._environment, cwd=ROOT, check=False, capture_output=True, text=True)  # noqa: S603
 
     def check_books(self) -> list[dict[str, Any]]:
-        """Return the invariants that are broken."""
+        """Return the invariants that are broken. Raises CommandFailed."""
         done = self._run("manage.py", "check_books")
         if not done.stdout:
-            raise subprocess.CalledProcessError(done.returncode, "check_books", "", done.stderr[-4000:])
+            raise CommandFailed(done.stderr[-4000:])
         found: dict[str, Any] = json.loads(done.stdout)
         return [invariant for invariant in found["invariants"] if invariant["broken"]]
 

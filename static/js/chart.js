@@ -29,7 +29,8 @@ function options(uPlot, element, data) {
   const date = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", timeZone: zone });
   const withUnit = (value) => `${number.format(value)}\u00a0${data.unit}`;
   const axis = { stroke: colour.ink, font: "12px Inter, sans-serif", grid: { stroke: colour.line, width: 1 }, ticks: { show: false } };
-  const times = (_chart, values, _axis, _space, step) => values.map((v) => (step >= 86_400 ? date : clock).format(v * 1000));
+  const seconds = new Intl.DateTimeFormat(language, { timeStyle: "medium", hour12: false, timeZone: zone });
+  const times = (_chart, values, _axis, _space, step) => values.map((v) => (step >= 86_400 ? date : step < 60 ? seconds : clock).format(v * 1000));
   const tip = element.appendChild(Object.assign(document.createElement("div"), { className: "chart-tip", hidden: true }));
   const moveTip = (chart) => {
     const { idx, left } = chart.cursor;

@@ -318,7 +318,10 @@ class StationConsumer(AsyncConsumer):  # type: ignore[misc]
         self.wake()
 
     async def _out(self, text: str) -> None:
-        await self._send({"type": "websocket.send", "text": text})
+        try:
+            await self._send({"type": "websocket.send", "text": text})
+        except (OSError, RuntimeError):  # closed from below meanwhile: what is read next tells so
+            log.debug("%s was gone before its answer", self.station.identity)
 
     async def _answer_now(self, found: Inbound) -> None:
         if found.answer is not None:
@@ -345,7 +348,7 @@ class StationConsumer(AsyncConsumer):  # type: ignore[misc]
             text = journal.masked_text(text)
         await self.inbox.note(
             self.station,
-            JournalEntry(0, kind, message_id[:255], action[:64], _storable(text), _storable(note)[:200]),
+            JournalEntry(0, kind, _storable(message_id)[:255], action[:64], _storable(text), _storable(note)[:200]),
             at=at,
         )
 

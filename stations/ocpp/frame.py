@@ -211,7 +211,7 @@ def load(text: str) -> Any:
 # --- frames in -------------------------------------------------------------------------------------
 
 # What a broken text still tells: a call with its id, or an answer.
-_CALL_HEAD: Final = re.compile(r'\ufeff?\s*\[\s*2\s*,\s*"([^"\\\x00-\x1f]{1,255})"')
+_CALL_HEAD: Final = re.compile(r'\ufeff?\s*\[\s*2\s*,\s*("(?:[^"\\\x00-\x1f]|\\.){1,1530}")')
 _ANSWER_HEAD: Final = re.compile(r"\ufeff?\s*\[\s*[3-6]\s*[,\]]")
 
 
@@ -233,9 +233,9 @@ def decode(text: str | bytes) -> Frame:
     try:
         raw = load(text)
     except Violation as broken:
-        head = _CALL_HEAD.match(text)
-        if head is not None and head[1].isprintable():
-            raise FrameError(broken.fault, broken.description, message_id=head[1]) from None
+        message_id = _id_in(text)
+        if message_id is not None:
+            raise FrameError(broken.fault, broken.description, message_id=message_id) from None
         raise FrameError(Fault.FRAMEWORK, broken.description, answerable=_ANSWER_HEAD.match(text) is None) from None
     if type(raw) is not list or not raw:
         raise FrameError(Fault.FRAMEWORK, "A frame is an array that begins with its message type")
@@ -253,6 +253,19 @@ def decode(text: str | bytes) -> Frame:
         if kind == 6:
             return _send(raw, message_id)
     raise FrameError(Fault.MESSAGE_TYPE, "Unknown message type", message_id=message_id)
+
+
+def _id_in(text: str) -> str | None:
+    """Return the id of a call whose text breaks a rule, where that much can be read."""
+    head = _CALL_HEAD.match(text)
+    if head is None:
+        return None
+    try:
+        message_id: str = json.loads(head[1])
+        message_id.encode()
+    except ValueError:
+        return None
+    return message_id if len(message_id) <= READABLE_ID else None
 
 
 def _call(raw: list[Any], message_id: str | None) -> Call:

@@ -12,6 +12,7 @@ import struct
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
 
 
 class Link(WebSocketsSansIOProtocol):
@@ -33,6 +34,17 @@ class Link(WebSocketsSansIOProtocol):
         scope: dict[str, Any] | None = getattr(self, "scope", None)
         if scope is not None:
             scope["extensions"]["voltyard.link"] = self
+
+    def send_receive_event_to_app(self) -> None:
+        """Hand on a whole message. Text that is no UTF-8 closes (RFC 6455 §8.1); no matter for the log."""
+        if self.curr_msg_data_type == "text":
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self.conn.fail(CloseCode.INVALID_DATA)
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
 
     def without_compression(self) -> None:
         """Take the negotiated compression back; only before the connection is accepted."""

@@ -10,6 +10,7 @@ from kombu import Connection
 from config import broker
 
 MESSAGES = 400
+QUEUE = "a_queue_of_this_test"  # kombu remembers for good which queues a process has declared
 
 
 def test_every_message_arrives_whole_and_in_order(tmp_path: Path) -> None:
@@ -26,13 +27,13 @@ def test_every_message_arrives_whole_and_in_order(tmp_path: Path) -> None:
 
     def write() -> None:
         with Connection(f"{broker.SCHEME}://localhost", transport_options=options) as connection:
-            queue = connection.SimpleQueue("now")
+            queue = connection.SimpleQueue(QUEUE)
             for number in range(MESSAGES):
                 queue.put({"number": number, "text": "x" * 2000})
 
     writer = threading.Thread(target=write)
     with Connection(f"{broker.SCHEME}://localhost", transport_options=options) as connection:
-        queue = connection.SimpleQueue("now")
+        queue = connection.SimpleQueue(QUEUE)
         writer.start()
         read = []
         for _number in range(MESSAGES):

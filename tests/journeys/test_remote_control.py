@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import datetime as dt
 import gc
+import re
 import threading
 from decimal import Decimal
 from typing import Any
@@ -15,6 +16,7 @@ from django.apps import apps
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from accounts.models import Membership
 from accounts.roles import Role
 from sessions.models import ChargingSession
 from stations.models import Command, Setting, Station
@@ -295,3 +297,69 @@ async def test_a_retired_station_is_put_out_of_its_socket(world: World) -> None:
         assert station.link.socket.close_code == 4008
     row = await db(Station.objects.get)
     assert (row.is_connected, row.retired_at is not None) == (False, True)
+
+
+@pytest.mark.parametrize("word", ["Accepted", "Rejected"])
+async def test_the_page_shows_the_true_answer_of_the_charger(world: World, owner: Membership, word: str) -> None:
+    """A click, then the fragment that fetches itself: waiting, sent, answered, seen."""
+    await world.prepare()
+    browser = await world.server.browser(owner)
+    identity = await db(lambda: Station.objects.get().uuid)
+    async with world.station() as station:
+        await station.boot()
+        del station.answers["TriggerMessage"]
+        answer = await browser.post(
+            f"/console/stations/{identity}/ask/",
+            {"command": "reset", "kind": "hard"},
+            headers={"HX-Request": "true"},
+        )
+        assert answer.status_code == 200
+        fragment = re.search(r'hx-get="(/console/commands/[^"]+)"', answer.text)
+        assert fragment is not None
+        call = await station.expect_call("Reset")
+        assert "Sent, no answer yet" in (await browser.get(fragment[1])).text
+        station.reply(call, {"status": word})
+        await eventually(lambda: Command.objects.get().is_final)
+        shown = (await browser.get(fragment[1])).text
+        assert f"Charger answered {word}" in shown
+        assert ("Waiting to see: the charger starts up again" in shown) == (word == "Accepted")
+        await station.drop()
+    async with world.station() as station:
+        await station.boot()
+        if word == "Accepted":
+            await eventually(lambda: Command.objects.get().effect_state == "observed")
+            shown = (await browser.get(fragment[1])).text
+            assert "It started up again" in shown
+            assert "hx-get" not in shown
+
+
+async def test_a_session_is_started_and_stopped_by_plain_forms(world: World, owner: Membership) -> None:
+    """Without scripts: every click is a form, every answer a page."""
+    await world.prepare()
+    browser = await world.server.browser(owner)
+    identity = await db(lambda: Station.objects.get().uuid)
+    page, ask = f"/console/stations/{identity}/", f"/console/stations/{identity}/ask/"
+    async with world.station() as station:
+        await station.boot()
+        await station.status(1)
+        form = {"command": "start", "connector": "1", "token": "04A1B2C3D4E5F6"}
+        assert (await browser.post(ask, form)).status_code == 302
+        call = await station.expect_call(START[world.version])
+        station.reply(call, {"status": "Accepted"})
+        await eventually(lambda: Command.objects.get().status == "accepted")
+        tx = await station.start(1, token="04A1B2C3D4E5F6", meter=0, remote_start_id=call.payload.get("remoteStartId"))
+        hidden = re.search(r'name="session" value="([0-9a-f-]{36})"', (await browser.get(page)).text)
+        assert hidden is not None
+        assert (await browser.post(ask, {"command": "stop", "session": hidden[1]})).status_code == 302
+        call = await station.expect_call(STOP[world.version])
+        station.reply(call, {"status": "Accepted"})
+        await eventually(lambda: not Command.objects.exclude(status="accepted").exists())
+        await station.stop(tx, 2500, reason="Remote")
+
+        def both_seen() -> bool:
+            return list(Command.objects.values_list("effect_state", flat=True)) == ["observed", "observed"]
+
+        await eventually(both_seen)
+    shown = (await browser.get(f"{page}commands/")).text
+    assert "A session started" in shown
+    assert "The session ended" in shown
