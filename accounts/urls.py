@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 
 from accounts import api_people, views_auth, views_console, views_driver, views_staff
 
-auth_urls = [
+auth_urls: list[URLPattern | URLResolver] = [
     path("", views_auth.home, name="home"),
     path("account/profile/", views_auth.profile, name="profile"),
     path("account/", include("allauth.urls")),

@@ -53,13 +53,14 @@ class Moment:
 def story_of(session: ChargingSession, *, sees_people: bool) -> list[Moment]:
     """Return the moments of a session in order; tokens and names only for those who may see personal data."""
     moments = [
-        *_plug(session),
+        *_before(session),
         *_shown(session, sees_people=sees_people),
         _start(session, sees_people=sees_people),
         *_states(session),
         *_commands(session),
         *_newest(session),
         *_end(session),
+        *_after(session),
         *_decision(session),
     ]
     return sorted(moments, key=lambda moment: moment.at)
@@ -75,19 +76,25 @@ def _late(at: dt.datetime, received_at: dt.datetime | None) -> str:
     return _("reported %(span)s later") % {"span": display.span((received_at - at).total_seconds())}
 
 
-def _plug(session: ChargingSession) -> Iterator[Moment]:
-    """The connector before the start, since it was last free, and after the end until it was free again."""
+def _before(session: ChargingSession) -> Iterator[Moment]:
+    """The connector before the start, since it was last free."""
     if session.connector_id is None:
         return
-    end = session.stopped_at
-    changes = StatusChange.objects.filter(connector_id=session.connector_id).order_by("at", "id")
-    before = list(changes.filter(at__gte=session.started_at - BEFORE, at__lt=session.started_at))
+    start = session.started_at
+    changes = StatusChange.objects.filter(connector_id=session.connector_id, at__gte=start - BEFORE, at__lt=start)
+    before = list(changes.order_by("at", "id"))
     since = next((n + 1 for n in range(len(before) - 1, -1, -1) if before[n].status in _FREE), 0)
     for change in before[since:]:
         yield _state(change.at, change.status)
-    if session.is_open or end is None:
+
+
+def _after(session: ChargingSession) -> Iterator[Moment]:
+    """The connector after the end, until it was free again."""
+    end = session.stopped_at
+    if session.connector_id is None or session.is_open or end is None:
         return
-    for change in changes.filter(at__gte=end, at__lte=end + AFTER):
+    changes = StatusChange.objects.filter(connector_id=session.connector_id, at__gte=end, at__lte=end + AFTER)
+    for change in changes.order_by("at", "id"):
         if change.status in _FREE:
             yield Moment(change.at, "plug", "good", _("Unplugged, the connector is free"))
             return

@@ -22,8 +22,9 @@ from sessions.api import frames_of
 from sessions.models import ChargingSession
 from sessions.story import story_of
 from stations import display
-from stations.models import Frame, is_online
+from stations.models import is_online
 from stations.station_page import optional_url
+from stations.views_log import paired
 
 FRAMES = 50
 CURVES = {"power": gettext_lazy("Power"), "energy": gettext_lazy("Energy"), "soc": gettext_lazy("Charge level")}
@@ -55,7 +56,7 @@ def session_messages(request: ConsoleRequest, id: UUID) -> HttpResponse:
     page = Paginator(frames_of(found).order_by("-id"), FRAMES).get_page(request.GET.get("page"))
     url = reverse("console:session_messages", args=[found.uuid])
     context = {
-        "frames": [_frame(row) for row in page],
+        "frames": paired(list(page), with_station=False),
         "newer_url": f"{url}?page={page.previous_page_number()}" if page.has_previous() else "",
         "older_url": f"{url}?page={page.next_page_number()}" if page.has_next() else "",
     }
@@ -192,17 +193,3 @@ def _actions(found: ChargingSession, actor: Membership, now: dt.datetime) -> lis
     if not here:
         stop["disabled"] = _("The charger is not connected.")
     return [stop]
-
-
-def _frame(row: Frame) -> dict[str, Any]:
-    return {
-        "at": row.at,
-        "direction": row.direction,
-        "kind": row.kind,
-        "action": row.action,
-        "message_id": row.message_id,
-        "text": row.text,
-        "answer": row.answer,
-        "latency_ms": row.answer_ms,
-        "note": row.note,
-    }

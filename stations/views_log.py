@@ -155,7 +155,7 @@ def _log(request: ConsoleRequest, station: Station | None) -> dict[str, Any]:
     name = "console:message_rows" if station is None else "console:station_log_rows"
     download = parameters | ({"station": station.identity} if station else {})
     return {
-        "frames": _paired(found[:PAGE], with_station=station is None),
+        "frames": paired(found[:PAGE], with_station=station is None),
         "older_url": older,
         "newer_url": newer,
         "log_url": f"{reverse(name, args=args)}?{request.GET.urlencode()}",
@@ -166,7 +166,7 @@ def _log(request: ConsoleRequest, station: Station | None) -> dict[str, Any]:
     }
 
 
-def _paired(rows: list[Frame], *, with_station: bool) -> list[dict[str, Any]]:
+def paired(rows: list[Frame], *, with_station: bool) -> list[dict[str, Any]]:
     """Return frames as the log shows them: each call with its answer and how long that took."""
     answers = _answers([row for row in rows if row.direction == Frame.Direction.OUT and row.kind == CALL])
     shown = []

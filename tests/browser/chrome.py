@@ -15,6 +15,9 @@ from selenium.webdriver.remote.webelement import WebElement
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 DESKTOP, PHONE = 1600, 390
+# What another width or theme can break; everything else is the same there.
+COLOURS = ["color-contrast", "link-in-text-block"]
+LAYOUT = [*COLOURS, "target-size", "scrollable-region-focusable", "link-name", "button-name", "label"]
 
 
 def new_browser(folder: Path) -> webdriver.Chrome:

@@ -52,7 +52,9 @@ def ended(pole: Station, person: Driver | None = None, *, settled: bool = True, 
     tariffs.freeze(session, at=session.started_at)
     if settled:
         settlement.settle(session.pk, now=ENDED)
-    return session
+    return ChargingSession.objects.select_related("driver", "station__site", "connector", "evse", "token").get(
+        pk=session.pk
+    )
 
 
 def running(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
 import re
 from typing import Any
 
@@ -36,7 +37,8 @@ def session(pole: Station, driver: Driver) -> Any:
 def text_of(answer: Any) -> str:
     """Return the words of a page, without markup."""
     body = re.sub(r"<(script|style|svg|template)\b.*?</\1>", " ", answer.content.decode(), flags=re.S)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body)).replace("\N{NO-BREAK SPACE}", " ")
+    words = html.unescape(re.sub(r"<[^>]+>", " ", body)).replace("\N{NO-BREAK SPACE}", " ")
+    return re.sub(r"\s+", " ", words)
 
 
 def rows_of(answer: Any) -> list[str]:
@@ -299,9 +301,10 @@ class TestPage:
         scene.frame(session, "StopTransaction", session.stopped_at)
         session.evidence.create(kind="stop", at=session.stopped_at, digest="ab" * 16, text='{"register_wh": "151204"}')
         page = browser(owner)
-        log = page.get(f"{LIST}{session.uuid}/messages/").content.decode()
+        log = text_of(page.get(f"{LIST}{session.uuid}/messages/"))
         assert "StopTransaction" in log
-        assert "[3,&quot;m1&quot;,{}]" in log
+        assert 'Our answer [ 3, "m1", {} ]' in log
+        assert "4 ms" in log
         assert "151204" in text_of(page.get(f"{LIST}{session.uuid}/"))
 
     def test_evidence_is_masked(self, session: Any, viewer: Membership, browser: Browser) -> None:
