@@ -40,7 +40,7 @@ test: $(VENV)/.dev ## run every test (parts that need PostgreSQL, Redis or Chrom
 check: $(VENV)/.dev ## format, lint, types, import contracts, migrations, dependency audit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/djlint --check --lint --quiet templates
+	$(BIN)/djlint --lint --quiet templates
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 	DATA_DIR=$$(mktemp -d) $(BIN)/python manage.py makemigrations --check --dry-run

@@ -71,7 +71,17 @@ def complaints(browser: webdriver.Chrome) -> list[str]:
 
 
 def violations(browser: webdriver.Chrome, *, only: list[str] | None = None) -> str:
-    """Return what axe finds, empty where it finds nothing; ``only`` names single rules."""
+    """Return what axe finds and still finds a second later, for what is on its way is no state of a page.
+
+    Empty where it finds nothing; ``only`` names single rules.
+    """
+    if not (found := _violations(browser, only)):
+        return ""
+    time.sleep(1)
+    return _violations(browser, only)
+
+
+def _violations(browser: webdriver.Chrome, only: list[str] | None) -> str:
     if not browser.execute_script("return Boolean(window.axe)"):
         browser.execute_script(AXE)
     wanted = {"type": "rule", "values": only} if only else {"type": "tag", "values": RULES}

@@ -29,7 +29,7 @@ from tests.browser.chrome import (
 from tests.everything import Everything
 from tests.factories import make_person
 from tests.running import Running
-from tests.test_tenancy import ALL, open_browser, text_of
+from tests.test_tenancy import ALL, PUBLIC, open_browser, text_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -134,7 +134,7 @@ def pages(tenant: Operator) -> set[str]:
     own = Everything.of(tenant, "OWN")
     found = set()
     for route in ALL:
-        if route.portal != "api/v1" and not route.template.startswith("account/"):
+        if route.portal != "api/v1" and not route.template.startswith("account/") and route.name not in PUBLIC:
             person = {"driver": own.driver.user, "staff": make_person(is_staff=True)}.get(route.portal, own.owner.user)
             answer = open_browser(person).get(route.url(own))
             if answer.status_code == 200 and text_of(answer).lstrip().lower().startswith("<!doctype"):
