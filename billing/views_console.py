@@ -47,10 +47,12 @@ def session_list_page(request: ConsoleRequest) -> HttpResponse:
     page = session_list.page_of(actor, wanted)
     query = urlencode(wanted)
     chosen = urlencode({name: value for name, value in wanted.items() if name not in PLACES})
+    active = ChargingSession.objects.visible_to(actor).filter(STATES["active"]).count()
+    held = session_list.found(actor, {"review": "held"}).count()
     context = {
         "live_topic": f"sessions:{query}",
-        "lead": _lead(actor),
-        "tabs": _tabs(actor, wanted),
+        "lead": _lead(active, held),
+        "tabs": _tabs(wanted, active, held),
         "filters": _filters(actor, wanted),
         "keep": {name: wanted[name] for name in ("state", "review") if wanted.get(name)},
         "search": wanted.get("q", ""),
@@ -109,9 +111,7 @@ def station_sessions_tab(request: ConsoleRequest, id: UUID) -> HttpResponse:
     return redirect(f"{reverse('console:sessions')}?{urlencode({'station': station.identity})}")
 
 
-def _lead(actor: Membership) -> str:
-    active = ChargingSession.objects.visible_to(actor).filter(STATES["active"]).count()
-    held = _held(actor)
+def _lead(active: int, held: int) -> str:
     charging = ngettext("%(count)s car is charging.", "%(count)s cars are charging.", active) % {"count": active}
     if not held:
         return charging
@@ -119,23 +119,21 @@ def _lead(actor: Membership) -> str:
     return f"{charging} {waiting % {'count': held}}"
 
 
-def _held(actor: Membership) -> int:
-    return session_list.found(actor, {"review": "held"}).count()
-
-
-def _tabs(actor: Membership, wanted: dict[str, str]) -> list[dict[str, Any]]:
-    chosen = {
-        name: value for name, value in wanted.items() if name not in ("state", "review", "bill", *PLACES) and value
-    }
+def _tabs(wanted: dict[str, str], active: int, held: int) -> list[dict[str, Any]]:
+    dropped = ("state", "review", "bill", *PLACES)
+    chosen = {name: value for name, value in wanted.items() if name not in dropped and value}
 
     def tab(label: str, **more: str) -> dict[str, Any]:
         mine = {name: wanted.get(name, "") for name in ("state", "review")}
-        active = mine == {"state": "", "review": ""} | more and not wanted.get("bill")
-        return {"label": label, "url": f"?{urlencode(chosen | more)}", "active": active}
+        is_this = mine == {"state": "", "review": ""} | more and not wanted.get("bill")
+        return {"label": label, "url": f"?{urlencode(chosen | more)}", "active": is_this}
 
-    active = ChargingSession.objects.visible_to(actor).filter(STATES["active"]).count()
-    tabs = [tab(_("All")), tab(_("Charging now"), state="active") | {"count": active}, tab(_("Ended"), state="ended")]
-    return [*tabs, tab(_("To review"), review="held") | {"count": _held(actor)}]
+    return [
+        tab(_("All")),
+        tab(_("Charging now"), state="active") | {"count": active},
+        tab(_("Ended"), state="ended"),
+        tab(_("To review"), review="held") | {"count": held},
+    ]
 
 
 def _filters(actor: Membership, wanted: dict[str, str]) -> list[dict[str, Any]]:

@@ -158,7 +158,11 @@ _DRIVER: tuple[tuple[Promise, tuple[Place, ...]], ...] = (
         ),
     ),
 )
-PORTALS = {"console": _CONSOLE, "finance": _FINANCE, "driver": _DRIVER}
+_STAFF: tuple[tuple[Promise, tuple[Place, ...]], ...] = (
+    (_("Installation"), (Place("staff:operators", _("Operators"), "building-2", within=("staff:operator_new",)),)),
+)
+SEARCHED = ("console", "finance")
+PORTALS = {"console": _CONSOLE, "finance": _FINANCE, "driver": _DRIVER, "staff": _STAFF}
 
 _PERSONAL: tuple[tuple[str, Promise, str], ...] = (
     ("profile", _("Name and display"), "user"),
@@ -233,7 +237,8 @@ def build_shell(request: HttpRequest) -> Shell:
         )
     membership: Membership | None = getattr(request, "actor", None) or acting(request)
     driver: Driver | None = getattr(request, "driver", None)
-    portal = portal or ("console" if membership else "driver")  # pages about one's own account
+    # Pages about one's own account stand in the portal of whoever looks.
+    portal = portal or ("console" if membership else "staff" if user.is_staff else "driver")
     here = membership.operator if membership and portal != "driver" else driver.operator if driver else None
     return Shell(
         portal=portal,
@@ -245,7 +250,7 @@ def build_shell(request: HttpRequest) -> Shell:
         person=user.display_name,
         role=membership.get_role_display() if membership and portal != "driver" else "",
         shortcuts=user.shortcuts,
-        search_url=_url("console:search") or _url("console:stations") if portal != "driver" else "",
+        search_url=_url("console:search") or _url("console:stations") if portal in SEARCHED else "",
         groups=_groups(portal, membership, match.view_name if match else ""),
         personal=_links(_PERSONAL),
         portals=_portals(portal, user, membership),

@@ -389,12 +389,27 @@ def sessions() -> dict[str, Any]:
             {"name": "site", "label": "Site", "value": "", "options": [("1", "Rotterdam, Waalhaven")]},
             {"name": "from", "label": "From", "value": "2026-11-01", "type": "date"},
         ],
-        "page": Paginator(session_rows(), 50).page(1),
+        "keep": {},
+        "rows": session_rows(),
         "rows_url": reverse("kit:fragment", args=["session-rows"]),
+        "totals_url": reverse("kit:fragment", args=["session-totals"]),
+        "older_url": "#",
         "show_cost": True,
         "export_url": "#",
-        "sort": "-started",
     }
+
+
+def session_totals() -> dict[str, Any]:
+    money = [{"currency": "EUR", "sessions": 3611, "incl_vat": Decimal("48210.44")}]
+    return {"totals": {"sessions": 3611, "energy_wh": 82_100_000, "money": money}}
+
+
+def review() -> dict[str, Any]:
+    actions = [
+        {"label": "Release as reckoned", "icon": "circle-check", "tone": "primary", "url": "#", "confirm": {"effect": "€27.29 for 43.200 kWh is billed and the paper issued. This cannot be undone.", "title": "Release this session?"}},
+        {"label": "Make it free", "icon": "ban", "url": "#", "confirm": {"effect": "Nothing is billed. The meter record stays as it is. This cannot be undone.", "title": "Make this session free?"}},
+    ]
+    return {"why": "The meter jumped", "energy": "43.200 kWh", "cost": cost(), "cost_reason": "", "actions": actions}
 
 
 def cost() -> dict[str, Any]:
@@ -402,10 +417,11 @@ def cost() -> dict[str, Any]:
         "currency": "EUR",
         "total": Decimal("27.29"),
         "vat": Decimal("4.74"),
+        "vat_included": True,
         "note": "Preliminary: the session still runs.",
         "lines": [
-            {"text": "43.2 kWh × €0.59", "reason": "09:24 to 09:43, DC standard", "amount": Decimal("25.49")},
-            {"text": "6 min × €0.30", "reason": "Parking after charging, 10 min free", "amount": Decimal("1.80")},
+            {"text": "Energy", "reason": "43.200 kWh × €0.59/kWh, 09:24–09:43", "amount": Decimal("25.49")},
+            {"text": "Idle time after charging", "reason": "6 min × €0.30, after 10 free minutes", "amount": Decimal("1.80")},
         ],
     }
 
@@ -433,9 +449,15 @@ def session() -> dict[str, Any]:
             "seconds": 1122,
             "soc": 64,
             "slot_key": "session:1",
+            "badge_url": reverse("kit:fragment", args=["badge"]),
         },
         "actions": _actions()[1:3],
-        "review": [{"text": "The station's clock was 43 s fast.", "holds": False}],
+        "review": [{"text": "The meter jumped", "holds": True}, {"text": "The station's clock was off", "holds": False}],
+        "review_url": reverse("kit:fragment", args=["review"]),
+        "curves": [{"label": "Power", "url": "?", "active": True}, {"label": "Energy", "url": "?curve=energy"}, {"label": "Charge level", "url": "?curve=soc"}],
+        "curve_title": "Power",
+        "messages_url": reverse("kit:fragment", args=["session-log"]),
+        "evidence": [{"at": start, "kind": "Start", "digest": "9ca06b5fcb913045", "text": '{"register_wh": "11482310"}'}],
         "facts": [
             {"label": "Driver", "value": "Card ending 8831"},
             {"label": "Started", "value": "09:24:37"},
@@ -455,7 +477,6 @@ def session() -> dict[str, Any]:
         "zone": "Europe/Amsterdam",
         "cost_url": reverse("kit:fragment", args=["cost"]),
         "cost_total_url": reverse("kit:fragment", args=["cost-total"]),
-        "frames": _frames(),
     }
 
 
@@ -468,9 +489,11 @@ def driver_session(*, soc: bool = True) -> dict[str, Any]:
     ]
     return {
         "live_topic": "kit",
+        "heading": "Harbour Quay 1",
+        "about": "Connector 1, CCS2, up to 300 kW",
+        "find_url": "#",
+        "stop": {"url": "#", "own_url": "#", "effect": "You pay €25.49 for 43.2 kWh. Parking is free for 10 min after that.", "is_here": True, "waits": False, "words": ""},
         "session": {
-            "station": "Harbour Quay 1",
-            "about": "Connector 1, CCS2, up to 300 kW",
             "state": State.CHARGING.value,
             "soc": 64 if soc else None,
             "target_soc": 80,
@@ -479,24 +502,30 @@ def driver_session(*, soc: bool = True) -> dict[str, Any]:
             "power_w": 142_000,
             "seconds": 1122,
             "fragment_url": reverse("kit:fragment", args=["my-session"]),
+            "power_url": reverse("kit:fragment", args=["my-power"]),
+            "cost_url": reverse("kit:fragment", args=["my-cost"]),
             "points": points,
             "limit_w": 150_000,
             "started_at": start,
             "end_at": start + dt.timedelta(minutes=30),
-            "power_words": "Slows above 60%, as your car asks",
-            "cost": {
-                "currency": "EUR",
-                "total": Decimal("25.49"),
-                "summary": "43.2 kWh at €0.59, VAT included",
-                "lines": cost()["lines"][:1],
-                "idle": {"tone": "waiting", "text": "Parking after charging: free for 10 min, then €0.30 per minute."},
-            },
-            "notify": {"url": "#", "on": True, "words": "Tell me at 80%"},
-            "receipt": {"url": "#", "words": "Receipt to l.visser@example.org"},
-            "stop": {"url": "#", "effect": "You pay €25.49 for 43.2 kWh. Parking is free for 10 min after that."},
-            "hold_words": "Card ending 8831 is held for €50. You pay only for what you use.",
-            "help_url": "#",
+            "power_words": "The charger holds back for now",
+            "cost": my_cost(),
+            "receipt_words": "The receipt goes to l.visser@example.org.",
         },
+    }
+
+
+def my_cost() -> dict[str, Any]:
+    return {
+        "currency": "EUR",
+        "total": Decimal("25.49"),
+        "vat": Decimal("4.42"),
+        "vat_included": True,
+        "summary": "43.2 kWh at €0.59 per kWh, VAT included",
+        "lines": cost()["lines"][:1],
+        "prices": [{"what": "Energy", "price": "€0.59 per kWh", "when": ""}, {"what": "Idle time after charging", "price": "€0.30 per minute", "when": "after 10 free minutes"}],
+        "conditions": [],
+        "idle": {"tone": "waiting", "text": "Parking after charging: free for 10 min, then €0.30 per minute."},
     }
 
 
@@ -513,6 +542,7 @@ def history() -> dict[str, Any]:
                 "energy_wh": 214_300,
                 "totals": ["€121.07"],
                 "statement_url": "#",
+                "invoices": [{"number": "I-2026-000117", "url": "#"}],
                 "sessions": [
                     row("Harbour Quay 1", 0, 43_200, 1122, "€25.49", "running"),
                     row("Domplatz 2", 6, 18_310, 7230, "€9.10"),
@@ -534,27 +564,49 @@ def history() -> dict[str, Any]:
 
 def receipt() -> dict[str, Any]:
     charged = driver_session()["session"]
-    lines = {**cost(), "note": "", "vat_lines": [{"rate": 0.21, "net": Decimal("22.55"), "vat": Decimal("4.74")}]}
+    lines = {**cost(), "note": "", "vat_lines": [{"rate": "21%", "net": Decimal("22.55"), "vat": Decimal("4.74")}]}
     return {
         "back_url": reverse("kit:page", args=["driver-history"]),
+        "heading": "Harbour Quay 1",
+        "about": "Connector 1, CCS2, up to 300 kW",
         "receipt": {
-            "station": "Harbour Quay 1",
-            "about": "connector 1, CCS2",
             "started_at": charged["started_at"],
             "stopped_at": NOW,
+            "ended_word": "Stopped at the charger",
             "energy_wh": 43_200,
             "seconds": 1122,
             "token": "Card ending 8831",
-            "number": "VY-2026-004711",
+            "number": "R-2026-004711",
+            "kind": "Receipt",
             "cost": lines,
-            "payment": "Paid by card ending 8831",
+            "cost_reason": "",
+            "is_waiting": False,
+            "payment": "Receipt R-2026-004711",
             "seller": ["Rijnland Laden B.V.", "Waalhaven 12, Rotterdam", "NL001234567B01"],
+            "operator": "Rijnland Laden",
             "pdf_url": "#",
-            "dispute_url": "#",
-            "signed": "Signature valid",
         },
-        "points": charged["points"],
-        "limit_w": charged["limit_w"],
+        **{name: charged[name] for name in ("points", "limit_w", "started_at")},
+        "end_at": NOW,
+    }
+
+
+def find() -> dict[str, Any]:
+    price = {"plug": "", "summary": "€0.59 per kWh, VAT included", "idle": "Parking after charging: free for 10 min, then €0.30 per minute.", "example": "€17.70"}
+
+    def place(name: str, states: list[str], *, here: bool = True) -> dict[str, Any]:
+        free = states.count(State.AVAILABLE.value)
+        connectors = [{"state": state, "name": f"{i}. CCS2"} for i, state in enumerate(states, 1)]
+        return {"name": name, "label": "8QQB67ZT", "power": "up to 300 kW", "is_here": here, "free": free, "count": len(states), "connectors": connectors, "prices": [price]}
+
+    quays = [place("Harbour Quay 1", [State.CHARGING.value, State.AVAILABLE.value]), place("Harbour Quay 2", [State.CHARGING.value] * 2)]
+    return {
+        "filters": [{"name": "plug", "label": "Plug", "value": "", "options": [("CCS2", "CCS2")]}, {"name": "free", "label": "Free now", "value": "", "options": [("1", "Yes")]}],
+        "sites": [
+            {"name": "Rotterdam, Waalhaven", "address": "Waalhaven Oostzijde 12", "operator": "", "map_url": "#", "places": quays},
+            {"name": "Dortmund, Westfalen Park", "address": "An der Buschmühle 3", "operator": "", "map_url": "", "places": [place("Westfalen Park 1", [OFFLINE] * 2, here=False)]},
+        ],
+        "page": Paginator(quays, 10).page(1),
     }
 
 

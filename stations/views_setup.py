@@ -347,11 +347,13 @@ def _attempts(request: ConsoleRequest, rows: list[RefusedConnection], *, confirm
     known = list(overview.stations(actor).values_list("identity", flat=True)) if rows else []
     ids = {row.station_id for row in rows if row.station_id}
     stations = {one.pk: one for one in overview.stations(actor).filter(pk__in=ids)}
+    # The sites are read once for all forms, which differ in nothing else.
+    sites = list(AdoptForm(by=actor).fields["site"].choices) if any(not row.station_id for row in rows) else []  # type: ignore[attr-defined]
     shown = []
     for row in rows:
         reason, fix = wording.refusal(row)
         station = stations.get(row.station_id or 0)
-        action = _fix(request, row, station) if _may_edit(request) else None
+        action = _fix(request, row, station, sites) if _may_edit(request) else None
         if action is not None and not confirm:
             action.pop("confirm", None)
         shown.append(
@@ -367,14 +369,18 @@ def _attempts(request: ConsoleRequest, rows: list[RefusedConnection], *, confirm
     return shown
 
 
-def _fix(request: ConsoleRequest, row: RefusedConnection, station: Station | None) -> dict[str, Any] | None:
+def _fix(
+    request: ConsoleRequest, row: RefusedConnection, station: Station | None, sites: list[Any]
+) -> dict[str, Any] | None:
     if station is None:
+        form = AdoptForm(by=request.actor, initial={"identity": row.identity}, auto_id=f"adopt-{row.pk}-%s")
+        form.fields["site"].choices = sites  # type: ignore[attr-defined]
         return {
             "label": _("Adopt"),
             "icon": "plus",
             "tone": "primary",
             "url": reverse("console:refused_adopt"),
-            "form": AdoptForm(by=request.actor, initial={"identity": row.identity}, auto_id=f"adopt-{row.pk}-%s"),
+            "form": form,
         }
     if row.reason == "no_subprotocol":
         return {

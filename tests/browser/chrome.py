@@ -75,7 +75,7 @@ def violations(browser: webdriver.Chrome, *, only: list[str] | None = None) -> s
 
     Empty where it finds nothing; ``only`` names single rules.
     """
-    if not (found := _violations(browser, only)):
+    if not _violations(browser, only):
         return ""
     time.sleep(1)
     return _violations(browser, only)

@@ -23,7 +23,6 @@ OPTIONS = {
     "create_operator": {"--name", "--slug", "--email", "--password", "--currency", "--time-zone", "--country"},
     "create_api_key": {"--operator", "--role"},
     "rate": {"--tariff", "--session", "--time-zone"},
-    "verify_ocmf": {"--record", "--public-key"},
     "check_books": set(),
     "simulate": {"--url", "--stations", "--version"},
     "bench_ocpp": set(),

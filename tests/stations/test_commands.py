@@ -23,7 +23,7 @@ NOW = dt.datetime.now(dt.UTC)
 
 @pytest.fixture
 def station(tenant: Operator) -> Station:
-    return connect(make_station(make_site(tenant), "CP-1", connectors=2), at=NOW)
+    return connect(make_station(make_site(tenant), "CP-1", connectors=2))
 
 
 class Line:

@@ -68,7 +68,7 @@ def charge(station: Station, **fields: Any) -> ChargingSession:
         "currency": "EUR",
         "transaction_ref": "7",
         "start_key": "k7",
-        "started_at": NOW - dt.timedelta(minutes=18),
+        "started_at": dt.datetime.now(dt.UTC) - dt.timedelta(minutes=18),
         "start_received_at": NOW,
         "energy_wh": Decimal(43200),
         "power_w": Decimal(142000),
