@@ -15,7 +15,7 @@ os.environ.setdefault("CREDENTIAL_KEYS", "t1:dGVzdC1vbmx5LWNyZWRlbnRpYWwta2V5LTM
 os.environ.setdefault("DATA_KEYS", "t1:dGVzdC1vbmx5LWRhdGEtc2VhbGluZy1rZXktMzItYnl0ZXM=")
 
 from config.settings import *  # noqa: E402, F403
-from config.settings import DATABASES, REST_FRAMEWORK, STORAGES, env  # noqa: E402
+from config.settings import CACHES, DATABASES, REST_FRAMEWORK, STORAGES, env  # noqa: E402
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
@@ -26,6 +26,8 @@ ACCOUNT_RATE_LIMITS = False
 if DATABASES["default"]["ENGINE"] == "config.sqlite3":
     # A file, not memory: threads and the writer meet the same locks as in production.
     DATABASES["default"]["TEST"] = {"NAME": str(_dir / "test.sqlite3")}
+# Of this process alone as well: several test processes share one Redis.
+CACHES = {"default": {**CACHES["default"], "KEY_PREFIX": _dir.name}}
 if not env.raw("REDIS_URL"):
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 CELERY_TASK_ALWAYS_EAGER = False
